@@ -1,0 +1,88 @@
+"""The helper package of the book Vanishing Gradients.
+
+`import vgutils as vg` loads nothing heavy; a name brings its room with it when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vgutils.claims import Claim as Claim
+    from vgutils.claims import ClaimFailed as ClaimFailed
+    from vgutils.claims import claim as claim
+    from vgutils.claims import rounding as rounding
+    from vgutils.claims import sampling as sampling
+    from vgutils.exercises import check as check
+    from vgutils.explore import explorable as explorable
+    from vgutils.figures import show as show
+    from vgutils.html import say as say
+    from vgutils.models import MLP as MLP
+    from vgutils.probe import Profile as Profile
+    from vgutils.probe import instrument as instrument
+    from vgutils.probe import norm as norm
+    from vgutils.probe import profile as profile
+    from vgutils.probe import read as read
+    from vgutils.quizzes import Question as Question
+    from vgutils.quizzes import quiz as quiz
+    from vgutils.settings import seed as seed
+    from vgutils.settings import size as size
+    from vgutils.training import History as History
+    from vgutils.training import train as train
+    from vgutils.training import train_seeds as train_seeds
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "activations",
+    "claims",
+    "datasets",
+    "exercises",
+    "explore",
+    "figures",
+    "initializers",
+    "models",
+    "probe",
+    "quizzes",
+    "settings",
+    "theory",
+    "training",
+)
+_ROOM_OF = {
+    "Claim": "claims",
+    "ClaimFailed": "claims",
+    "claim": "claims",
+    "rounding": "claims",
+    "sampling": "claims",
+    "check": "exercises",
+    "explorable": "explore",
+    "show": "figures",
+    "say": "html",
+    "MLP": "models",
+    "Profile": "probe",
+    "instrument": "probe",
+    "norm": "probe",
+    "profile": "probe",
+    "read": "probe",
+    "Question": "quizzes",
+    "quiz": "quizzes",
+    "seed": "settings",
+    "size": "settings",
+    "History": "training",
+    "train": "training",
+    "train_seeds": "training",
+}
+__all__ = [*_ROOMS, *_ROOM_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"vgutils.{name}")
+    if name in _ROOM_OF:
+        return getattr(importlib.import_module(f"vgutils.{_ROOM_OF[name]}"), name)
+    raise AttributeError(f"module 'vgutils' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
