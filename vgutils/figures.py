@@ -1,0 +1,418 @@
+"""Figures: one style, drawn as text-searchable SVG whose colours follow the page's theme.
+
+matplotlib is loaded when a figure is made, pyplot never: it costs more than a second a kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import io
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from vgutils.html import PALETTE, digest, display_html, inline, power, slug, text
+
+COLORS = {name: PALETTE[name][0] for name in ("blue", "orange", "green", "purple", "gold", "grey")}
+"""Six colours in the order in which lines take them; on a page they follow its theme."""
+
+INK, SOFT, LINE = (PALETTE[name][0] for name in ("ink", "soft", "line"))
+
+SIZE = (5.0, 3.1)
+"""Inches. At 340 px, a phone, text of 10 points is still 9 px high."""
+
+LARGEST = 600_000
+"""Bytes of SVG above which `show` refuses a figure: a page has 1.5 MB for everything."""
+
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (9, 2)))
+
+_STYLE = (
+    ".vg-figure{margin:1.2rem 0;max-width:46rem;color:var(--vg-ink);font:16px/1.5 var(--vg-font)}"
+    ".vg-figure svg{display:block;width:100%;height:auto;margin:0 auto;background:none;"
+    "fill:var(--vg-ink)}"
+    ".vg-figure figcaption{margin:.4rem auto 0;max-width:40rem;font-size:.9rem;"
+    "color:var(--vg-soft);text-align:left}"
+)
+
+
+def _settings() -> Any:
+    from cycler import cycler
+
+    return {
+        "figure.figsize": SIZE,
+        "figure.facecolor": "none",
+        "figure.constrained_layout.use": True,
+        "axes.facecolor": "none",
+        "axes.edgecolor": SOFT,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.titlesize": 10.5,
+        "axes.titlelocation": "left",
+        "axes.labelcolor": INK,
+        "axes.titlecolor": INK,
+        "axes.prop_cycle": cycler(
+            color=list(COLORS.values()),
+            marker=list(_MARKERS),
+            linestyle=list(_DASHES),
+            markersize=[3.5] * 6,
+            linewidth=[1.7] * 6,
+            markeredgewidth=[0.8] * 6,
+        ),
+        "font.size": 10,
+        "grid.color": LINE,
+        "grid.linewidth": 0.6,
+        "legend.fontsize": 9.5,
+        "legend.frameon": False,
+        "text.color": INK,
+        "xtick.color": SOFT,
+        "ytick.color": SOFT,
+        "xtick.labelcolor": INK,
+        "ytick.labelcolor": INK,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+    }
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw in the book's style inside this context; outside nothing has changed.
+
+    Example:
+        >>> with style():
+        ...     fig, ax = subplots()
+        ...     ax.bar(names, values)
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(_settings()):
+        yield
+
+
+def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
+    """Make a figure and its axes in the book's style, without pyplot (nothing to close).
+
+    Args:
+        rows: Axes above one another.
+        columns: Axes side by side; on a phone a figure is 340 px wide, so rarely more than two.
+        **options: As for `matplotlib.figure.Figure.subplots`; `figsize` in inches.
+
+    Returns:
+        The figure, and its axes (one, or an array of them).
+    """
+    from matplotlib.figure import Figure
+
+    figsize = options.pop("figsize", (SIZE[0] * (1 + 0.45 * (columns - 1)), SIZE[1] * rows))
+    with style():
+        fig = Figure(figsize=figsize)
+        return fig, fig.subplots(rows, columns, **options)
+
+
+def show(fig: Any, *, alt: str, caption: str, id: str | None = None) -> None:
+    """Put a figure on the page, with the words that those need who cannot see it.
+
+    Args:
+        fig: A matplotlib figure, or any of its axes. It is closed.
+        alt: What the picture shows, for a reader who does not see it; at least 20 characters.
+        caption: What to see in it; `` `code` `` and `*emphasis*` are shown. At least 20 characters.
+        id: The name of its anchor; otherwise made from the caption.
+
+    Raises:
+        TypeError: `alt` or `caption` is not a string, or `fig` is no figure.
+        ValueError: `alt` or `caption` is too short, an axis has no label, or the SVG is too large.
+
+    Example:
+        >>> fig, ax = subplots()
+        >>> ax.plot(x, jax.nn.sigmoid(x), label="σ")
+        >>> ax.set(xlabel="x", ylabel="σ(x)")
+        >>> show(fig, alt="An S-shaped curve that rises from 0 to 1 around x = 0.",
+        ...      caption="The sigmoid is flat on both sides: there its slope is nearly 0.")
+    """
+    from matplotlib.figure import FigureBase
+
+    drawn: Any = getattr(fig, "figure", None)
+    if not isinstance(drawn, FigureBase):
+        raise TypeError(f"fig must be a matplotlib figure or axes, got {fig!r}")
+    alt, caption = text("alt", alt, shortest=20), text("caption", caption, shortest=20)
+    for index, ax in enumerate(drawn.axes):
+        _demand_labels(drawn, ax, index)
+        _write_powers(ax)
+        if ax.get_legend() is not None:
+            ax.get_legend().set_frame_on(False)
+    name = f"fig-{slug(caption, 40)}" if id is None else text("id", id)
+    picture = to_svg(drawn, alt=alt, name=name)
+    if len(picture) > LARGEST:
+        raise ValueError(
+            f"the figure is {len(picture) / 1e3:.0f} KB of SVG, at most {LARGEST / 1e3:.0f}: "
+            "draw fewer points (every tenth step), or give dense artists rasterized=True"
+        )
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(drawn)
+    body = (
+        f'<figure class="vg-figure" id="{html.escape(name)}">{picture}'
+        f"<figcaption>{inline(caption)}</figcaption></figure>"
+    )
+    display_html(body, f"[figure: {alt}]\n{caption}", style=_STYLE)
+
+
+def to_svg(fig: Any, *, alt: str, name: str) -> str:
+    """Draw a figure as inline SVG, the same bytes in every run.
+
+    Args:
+        fig: A matplotlib figure.
+        alt: Its description.
+        name: What keeps its ids apart from those of other figures on the page.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
+    # matplotlib's one style rule would hold for the whole page: say the same on the root.
+    svg = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", svg, flags=re.S)
+    svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r" id=\"([^\"]*)\"", lambda m: m[0] if f"#{m[1]}" in svg else "", svg)
+    prefix = f"v{digest(name)}-"
+    svg = re.sub(r"(id=\"|href=\"#|url\(#)", lambda m: m[1] + prefix, svg)
+    svg = _theme(re.sub(r"\d+\.\d{3,}(?=[^<>]*>)", lambda m: f"{float(m[0]):.2f}", svg))
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert box is not None
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box[0].split(chr(34))[1]}" role="img" '
+        f'aria-label="{html.escape(alt)}" stroke-linejoin="round" stroke-linecap="butt" '
+        f'style="max-width:{float(box[1]) * 1.6:.0f}px">'
+    )
+    return re.sub(r"\s*\n\s*", "\n", re.sub(r"^<svg[^>]*>", head, svg))
+
+
+def _theme(svg: str) -> str:
+    """Replace the palette's light colours by variables, and the font by the page's."""
+    names = {pair[0]: name for name, pair in reversed(PALETTE.items())}
+    names |= {"#000000": "ink", "black": "ink", "white": "paper"}
+
+    def color(match: re.Match[str]) -> str:
+        name = names.get(match[2].lower())
+        return f"{match[1]}: var(--vg-{name})" if name else match[0]
+
+    svg = re.sub(r"\b(fill|stroke|stop-color): (#[0-9a-fA-F]{6}|black|white)\b", color, svg)
+    return re.sub(r"(font: [^'\";]*?px )'DejaVu Sans'[^;\"]*", r"\1var(--vg-font)", svg)
+
+
+def _demand_labels(fig: Any, ax: Any, index: int) -> None:
+    if not (ax.get_visible() and ax.axison and ax.has_data()):
+        return
+    if getattr(ax, "_colorbar", None) is not None:  # Its short side has nothing to say.
+        missing = "" if ax.get_xlabel() or ax.get_ylabel() else "x or y"
+    else:
+        labels = {
+            "x": (ax.xaxis, fig.get_supxlabel(), ax.get_shared_x_axes(), ax.get_xlabel),
+            "y": (ax.yaxis, fig.get_supylabel(), ax.get_shared_y_axes(), ax.get_ylabel),
+        }
+        missing = " and ".join(
+            letter
+            for letter, (axis, common, shared, own) in labels.items()
+            if axis.get_visible()
+            and not (own() or common)
+            and not any(getattr(other, own.__name__)() for other in shared.get_siblings(ax))
+        )
+    if missing:
+        title = ax.get_title() or ax.get_title("left") or "untitled"
+        raise ValueError(f"axes {index} ({title}) need a label on {missing}: ax.set(xlabel=…)")
+
+
+def _write_powers(ax: Any) -> None:
+    """Label logarithmic axes as 10⁻⁸, in plain text that any font of the reader's shows."""
+    from matplotlib import ticker
+
+    class Powers(ticker.LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return _power_label(x) if super().__call__(x, pos) else ""
+
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(Powers())
+            axis.set_minor_formatter(Powers(minor_thresholds=(1.5, 0.4)))
+
+
+def _power_label(x: float) -> str:
+    mantissa, exponent = f"{x:.1e}".split("e")
+    mantissa = mantissa.removesuffix(".0")
+    return power(int(exponent)) if mantissa == "1" else f"{mantissa} × {power(int(exponent))}"
+
+
+# --- What chapters share ------------------------------------------------------------------------
+
+QUANTITIES = {
+    "gradient_norm": "gradient norm ‖∂L/∂h‖",
+    "weight_gradient_norm": "gradient norm ‖∂L/∂W‖",
+    "weight_norm": "weight norm ‖W‖",
+    "activation_std": "spread of the activations",
+    "activation_mean": "mean of the activations",
+}
+
+
+def plot_profile(
+    profile: Any, *, quantity: str = "gradient_norm", ax: Any = None, label: str | None = None
+) -> Any:
+    """Draw one quantity of a profile, layer by layer.
+
+    Leading axes (seeds, settings) become a median line in a band from the smallest to the largest.
+    A zero, a NaN or an infinity cannot stand on a log axis and is marked at its lower edge, with a
+    word in the legend. Layers without weights are left out of the weights' quantities.
+
+    Args:
+        profile: A `Profile`, or a mapping from labels to profiles that share the axes.
+        quantity: Which of its fields.
+        ax: Axes to draw on; new ones without it.
+        label: What the legend calls it.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: `quantity` is unknown, a mapping is given with `label`, or there is no layer.
+
+    Example:
+        >>> ax = plot_profile({"sigmoid": p, "tanh": q})
+        >>> show(ax, alt="…", caption="…")
+    """
+    if quantity not in QUANTITIES:
+        raise ValueError(f"quantity must be one of {', '.join(QUANTITIES)}; got {quantity!r}")
+    lines = _labelled(profile, label)
+    if ax is None:
+        _, ax = subplots()
+    most = 0
+    for name, one in lines.items():
+        values = np.atleast_2d(np.asarray(getattr(one, quantity), np.float64))
+        if values.shape[-1] == 0:
+            raise ValueError("profile has no layer")
+        values = values.reshape(-1, values.shape[-1])
+        layer = np.arange(1, values.shape[-1] + 1)
+        if quantity.startswith("weight"):
+            weights = np.asarray(one.weight_norm, np.float64).reshape(-1, values.shape[-1])
+            has = ~np.isnan(weights).all(axis=0)
+            layer, values = layer[has], values[:, has]
+        _median_and_band(ax, layer, values, name, log=quantity != "activation_mean")
+        most = max(most, len(one.names))
+    names = next(iter(lines.values())).names
+    if most <= 8 and all(tuple(one.names) == tuple(names) for one in lines.values()):
+        ax.set_xticks(range(1, most + 1), names, rotation=30 if max(map(len, names)) > 6 else 0)
+    else:
+        from matplotlib.ticker import MaxNLocator
+
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    ax.set(xlabel="layer, from input to output", ylabel=QUANTITIES[quantity])
+    _legend(ax)
+    return ax
+
+
+def plot_loss(history: Any, *, ax: Any = None, label: str | None = None, log: bool = False) -> Any:
+    """Draw the loss over the training steps.
+
+    Leading axes (seeds) become a median line in a band from the smallest to the largest. Steps at
+    which a loss is not finite are marked at the lower edge.
+
+    Args:
+        history: A `History` or anything with `.loss` (…, steps), or a mapping from labels to them.
+        ax: Axes to draw on; new ones without it.
+        label: What the legend calls it.
+        log: Whether the loss has a log axis.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: A mapping is given with `label`, or there is no step.
+    """
+    if ax is None:
+        _, ax = subplots()
+    for name, one in _labelled(history, label).items():
+        values = np.asarray(one.loss, np.float64)
+        if values.size == 0:
+            raise ValueError("history has no step")
+        values = values.reshape(-1, values.shape[-1])
+        # More points than a screen has columns only make the page heavy.
+        step = np.unique(np.linspace(0, values.shape[-1] - 1, 400).astype(int))
+        _median_and_band(ax, step + 1, values[:, step], name, log=log, markers=False)
+    ax.set(xlabel="training step", ylabel="loss")
+    _legend(ax)
+    return ax
+
+
+def _labelled(one_or_many: Any, label: str | None) -> dict[str | None, Any]:
+    if not isinstance(one_or_many, Mapping):
+        return {label: one_or_many}
+    if label is not None:
+        raise ValueError("label goes with one profile: a mapping has a label for each")
+    if not one_or_many:
+        raise ValueError("the mapping is empty")
+    return dict(one_or_many)
+
+
+def _median_and_band(
+    ax: Any,
+    x: np.ndarray,
+    values: np.ndarray,
+    label: str | None,
+    *,
+    log: bool,
+    markers: bool = True,
+) -> None:
+    """Draw (samples, positions) as a median, a band, and marks for what the axis cannot hold."""
+    finite = np.isfinite(values)
+    drawn = finite & (values > 0) if log else finite
+    median = np.full(len(x), np.nan)
+    for i, (column, keep) in enumerate(zip(values.T, finite.T, strict=True)):
+        if keep.any():
+            median[i] = np.median(column[keep])
+    if log:
+        median[median <= 0] = np.nan
+        ax.set_yscale("log")
+    few = markers and len(x) <= 40
+    (line,) = ax.plot(x, median, label=label, **({} if few else {"marker": "none"}))
+    if len(values) > 1:
+        low = np.where(drawn, values, np.inf).min(axis=0)
+        high = np.where(drawn, values, -np.inf).max(axis=0)
+        some = drawn.any(axis=0)
+        ax.fill_between(x, low, high, where=some, color=line.get_color(), alpha=0.18, linewidth=0)
+    marks = [("not finite", ~finite, "x", 0.09)]
+    if log:
+        marks.append(("exactly 0", finite & (values == 0), "v", 0.03))
+        marks.append(("below 0", finite & (values < 0), "1", 0.06))
+    for word, where, marker, height in marks:
+        _mark_edge(ax, x[where.any(axis=0)], word, marker, height, line.get_color())
+
+
+def _mark_edge(ax: Any, x: np.ndarray, word: str, marker: str, height: float, color: str) -> None:
+    if not len(x):
+        return
+    known = {text for line in ax.get_lines() if (text := line.get_label())}
+    ax.plot(
+        x,
+        np.full(len(x), height),
+        transform=ax.get_xaxis_transform(),
+        linestyle="none",
+        marker=marker,
+        markersize=6,
+        markeredgewidth=1.4,
+        markerfacecolor="none",
+        color=color,
+        clip_on=False,
+        label="_again" if word in known else word,
+    )
+
+
+def _legend(ax: Any) -> None:
+    handles, labels = ax.get_legend_handles_labels()
+    if handles:
+        ax.legend(handles, labels, frameon=False, fontsize=9.5)
