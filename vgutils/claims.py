@@ -23,11 +23,11 @@ MIME = "application/vnd.vgutils.claim+json"
 _STYLE = (
     ".vg-claim{--vg-tone:var(--vg-good)}.vg-claim.vg-fails{--vg-tone:var(--vg-bad)}"
     ".vg-claim .vg-tag a{float:right;margin-left:1rem;color:var(--vg-soft);text-decoration:none}"
-    ".vg-claim p{margin:.1rem 0 .5rem;font-weight:600;line-height:1.4}"
-    ".vg-claim dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));"
-    "gap:.4rem 1.2rem;margin:0;font-size:.875rem;line-height:1.4}"
-    ".vg-claim dt{color:var(--vg-soft);font-weight:400;font-size:.8rem}"
-    ".vg-claim dd{margin:0}.vg-claim small{display:block;font-size:1em;color:var(--vg-soft)}"
+    ".vg-claim p{margin:.15rem 0 .6rem;font-weight:600;line-height:1.4}"
+    ".vg-claim dl{display:flex;flex-wrap:wrap;gap:.5rem 1.2rem;margin:0;font-size:.9rem;"
+    "line-height:1.4}.vg-claim dl>div{flex:1 1 7.5rem}.vg-claim dl>.vg-wide{flex:2 1 12.5rem}"
+    ".vg-claim dt,.vg-claim small{color:var(--vg-soft);font-weight:400;font-size:.8rem}"
+    ".vg-claim dd{margin:0}.vg-claim small{display:block}"
 )
 
 
@@ -52,8 +52,7 @@ class Tolerance:
     reason: str
 
     def __str__(self) -> str:
-        size = _span(np.asarray(self.value))
-        return f"within {size} of the value" if self.is_relative else f"within {size}"
+        return f"within {_span(np.asarray(self.value), 2)}{', relative' * self.is_relative}"
 
 
 @dataclass(frozen=True)
@@ -85,16 +84,19 @@ class Claim:
     seed: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The claim as it stands in a notebook's output, for the ledger."""
+        """Write the claim as it stands in a notebook's output, for the ledger."""
         words = {name: typeset(getattr(self, name)) for name in _NUMERIC}
         return {"version": 1} | asdict(self) | words
+
+    def _ipython_display_(self) -> None:
+        """Nothing: the card is on the page when a cell's last line returns its claim."""
 
 
 _NUMERIC = ("measured", "expected", "tolerance", "reason")
 
 
 def rounding(operations: int, dtype: Any = np.float32, *, scale: float | None = None) -> Tolerance:
-    """The error that rounding alone can make in a chain of floating-point operations.
+    """Allow the error that rounding alone can make in a chain of floating-point operations.
 
     Each operation is off by at most u = eps/2 of its result, n of them by γ_n = nu/(1 − nu)
     (Higham, 2002, lemma 3.1), which is below n·eps as long as nu is below 1/2.
@@ -128,7 +130,7 @@ def rounding(operations: int, dtype: Any = np.float32, *, scale: float | None = 
 
 
 def sampling(samples: Any, z: float = 4.0) -> Tolerance:
-    """The error that chance makes in the mean of samples: `z` standard errors.
+    """Allow the error that chance makes in a mean of samples: `z` standard errors.
 
     At z = 4 a true claim fails once in 16,000 runs (normal theory; more often below ten samples).
 
@@ -155,7 +157,7 @@ def sampling(samples: Any, z: float = 4.0) -> Tolerance:
 
 
 def relative(value: float, reason: str) -> Tolerance:
-    """A fraction of the expectation's magnitude, derived as `reason` says (for instance "eq. (4)").
+    """Allow a fraction of the expectation's magnitude, derived as `reason` says ("eq. (4)").
 
     Raises:
         TypeError: `value` is not a number, or `reason` not a string.
@@ -168,7 +170,7 @@ def relative(value: float, reason: str) -> Tolerance:
 
 
 def absolute(value: float, reason: str) -> Tolerance:
-    """A largest difference, derived as `reason` says (for instance "step h²/6 of eq. (4)").
+    """Allow a largest difference, derived as `reason` says ("the h²/6 of eq. (4)").
 
     Raises:
         TypeError: `value` is not a number, or `reason` not a string.
@@ -419,7 +421,8 @@ def _describe(value: Any, digits: int) -> str:
     if good.size == 0:
         return f"nothing finite (n = {count})"
     middle = plain_number(float(np.median(good.astype(float))), digits)
-    return f"{middle} (median; all {_span(good, digits)}; n = {count})"
+    span = _span(good, digits)
+    return f"{middle} (median of {count}, {f'from {span}' if ' to ' in span else 'all alike'})"
 
 
 def _expectation(kind: str, value: Any, digits: int, *, exact: bool = False) -> str:
@@ -447,7 +450,7 @@ def _lines(made: Claim, problem: str) -> list[str]:
 
 
 def _cited(made: Claim) -> str:
-    """A derivation as it is; a key such as he2015delving as He 2015, the key kept for links."""
+    """Show a derivation as it is, and a key such as he2015delving as He 2015."""
     if made.source_kind == "derivation":
         return inline(made.source)
     shown = []
@@ -459,9 +462,10 @@ def _cited(made: Claim) -> str:
 
 
 def _show(made: Claim, problem: str) -> None:
-    def row(name: str, value: str, note: str = "") -> str:
-        small = f"<small>{note}</small>" if note else ""
-        return f"<div><dt>{name}</dt><dd>{value}{small}</dd></div>"
+    def row(name: str, value: str, *notes: str) -> str:
+        small = "".join(f"<small>{note}</small>" for note in notes if note)
+        wide = ' class="vg-wide"' if name == "tolerance" else ""
+        return f"<div{wide}><dt>{name}</dt><dd>{value}{small}</dd></div>"
 
     def shown(value: str) -> str:
         return html.escape(typeset(value))
@@ -472,7 +476,7 @@ def _show(made: Claim, problem: str) -> None:
     rows = [
         row("measured", shown(value), shown(spread.removesuffix(")"))),
         row("expected", shown(made.expected)),
-        row("tolerance", shown(allowed), "<br>".join(map(shown, (made.reason, gap)))),
+        row("tolerance", shown(allowed), shown(made.reason), shown(gap)),
         row("source", _cited(made)),
     ]
     if not made.tolerance:

@@ -20,10 +20,10 @@ from vgutils.html import PALETTE, digest, display_html, inline, power, slug, tex
 COLORS = {name: PALETTE[name][0] for name in ("blue", "orange", "green", "purple", "gold", "grey")}
 """Six colours in the order in which lines take them; on a page they follow its theme."""
 
-INK, SOFT, LINE = (PALETTE[name][0] for name in ("ink", "soft", "line"))
+INK, SOFT, GRID = (PALETTE[name][0] for name in ("ink", "soft", "grid"))
 
 SIZE = (5.0, 3.1)
-"""Inches. At 340 px, a phone, text of 10 points is still 9 px high."""
+"""Inches. At 340 px, a phone, text of 10 points is still 9.4 px high."""
 
 LARGEST = 600_000
 """Bytes of SVG above which `show` refuses a figure: a page has 1.5 MB for everything."""
@@ -54,7 +54,8 @@ def _settings() -> Any:
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "axes.titlesize": 10.5,
+        "axes.labelsize": 10.5,
+        "axes.titlesize": 11,
         "axes.titlelocation": "left",
         "axes.labelcolor": INK,
         "axes.titlecolor": INK,
@@ -67,17 +68,17 @@ def _settings() -> Any:
             markeredgewidth=[0.8] * 6,
         ),
         "font.size": 10,
-        "grid.color": LINE,
+        "grid.color": GRID,
         "grid.linewidth": 0.6,
-        "legend.fontsize": 9.5,
+        "legend.fontsize": 10,
         "legend.frameon": False,
         "text.color": INK,
         "xtick.color": SOFT,
         "ytick.color": SOFT,
         "xtick.labelcolor": INK,
         "ytick.labelcolor": INK,
-        "xtick.labelsize": 9,
-        "ytick.labelsize": 9,
+        "xtick.labelsize": 9.8,
+        "ytick.labelsize": 9.8,
     }
 
 
@@ -137,9 +138,9 @@ def show(fig: Any, *, alt: str, caption: str, id: str | None = None) -> None:
     """
     from matplotlib.figure import FigureBase
 
-    drawn: Any = getattr(fig, "figure", None)
-    if not isinstance(drawn, FigureBase):
+    if not isinstance(getattr(fig, "figure", None), FigureBase):
         raise TypeError(f"fig must be a matplotlib figure or axes, got {fig!r}")
+    drawn: Any = fig.figure
     alt, caption = text("alt", alt, shortest=20), text("caption", caption, shortest=20)
     for index, ax in enumerate(drawn.axes):
         _demand_labels(drawn, ax, index)
@@ -190,7 +191,7 @@ def to_svg(fig: Any, *, alt: str, name: str) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box[0].split(chr(34))[1]}" role="img" '
         f'aria-label="{html.escape(alt)}" stroke-linejoin="round" stroke-linecap="butt" '
-        f'style="max-width:{float(box[1]) * 1.6:.0f}px">'
+        f'style="max-width:{float(box[1]) * 1.45:.0f}px">'
     )
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"^<svg[^>]*>", head, svg))
 
@@ -385,21 +386,22 @@ def _median_and_band(
         high = np.where(drawn, values, -np.inf).max(axis=0)
         some = drawn.any(axis=0)
         ax.fill_between(x, low, high, where=some, color=line.get_color(), alpha=0.18, linewidth=0)
-    marks = [("not finite", ~finite, "x", 0.09)]
+    marks = [("not finite", ~finite, "x")]
     if log:
-        marks.append(("exactly 0", finite & (values == 0), "v", 0.03))
-        marks.append(("below 0", finite & (values < 0), "1", 0.06))
-    for word, where, marker, height in marks:
-        _mark_edge(ax, x[where.any(axis=0)], word, marker, height, line.get_color())
+        marks.append(("exactly 0", finite & (values == 0), "v"))
+        marks.append(("below 0", finite & (values < 0), "1"))
+    for word, where, marker in marks:
+        _mark_edge(ax, x[where.any(axis=0)], word, marker, line.get_color())
 
 
-def _mark_edge(ax: Any, x: np.ndarray, word: str, marker: str, height: float, color: str) -> None:
+def _mark_edge(ax: Any, x: np.ndarray, word: str, marker: str, color: str) -> None:
     if not len(x):
         return
+    x = x[:: len(x) // 24 + 1]  # Of a long run, as many as can be told apart.
     known = {text for line in ax.get_lines() if (text := line.get_label())}
     ax.plot(
         x,
-        np.full(len(x), height),
+        np.zeros(len(x)),
         transform=ax.get_xaxis_transform(),
         linestyle="none",
         marker=marker,
@@ -408,6 +410,7 @@ def _mark_edge(ax: Any, x: np.ndarray, word: str, marker: str, height: float, co
         markerfacecolor="none",
         color=color,
         clip_on=False,
+        zorder=3,
         label="_again" if word in known else word,
     )
 
@@ -415,4 +418,141 @@ def _mark_edge(ax: Any, x: np.ndarray, word: str, marker: str, height: float, co
 def _legend(ax: Any) -> None:
     handles, labels = ax.get_legend_handles_labels()
     if handles:
-        ax.legend(handles, labels, frameon=False, fontsize=9.5)
+        ax.legend(handles, labels, frameon=False)
+
+
+def plot_network(profile: Any, *, decades: float = 8, ax: Any = None) -> Any:
+    """Draw a measured network: the signal on its way forward, the gradient on its way back.
+
+    Above the layers run arrows from the input to the loss, as wide as the activations spread.
+    Below run arrows back, whose width counts decades of the hidden-state gradient's norm: full for
+    the largest, a hairline for one that is `decades` smaller. Leading axes (seeds) become medians.
+    A gradient of 0, and one that is not finite, is a dotted line with its name.
+
+    Args:
+        profile: A `Profile`. Of more than 16 layers, 16 evenly spaced ones are drawn.
+        decades: How many powers of ten the arrows' width spans; the same for pictures to compare.
+        ax: Axes to draw on; new ones without it.
+
+    Returns:
+        The axes, without axis lines.
+
+    Raises:
+        ValueError: There is no layer, or `decades` is not a positive number.
+    """
+    if not (np.isfinite(decades) and decades > 0):
+        raise ValueError(f"decades must be a positive number, got {decades!r}")
+    layers = len(profile.names)
+    if not layers:
+        raise ValueError("profile has no layer")
+    rows = np.unique(np.linspace(0, layers - 1, min(layers, 16)).round().astype(int))
+    spread, gradient = (
+        np.median(np.asarray(values, np.float64).reshape(-1, layers), axis=0)[rows]
+        for values in (profile.activation_std, profile.gradient_norm)
+    )
+    if ax is None:
+        _, ax = subplots(figsize=(SIZE[0], 2.9))
+    ax.axis("off")
+    count = len(rows)
+    ax.set(xlim=(-0.9, count + 1.9), ylim=(-2.75, 2.15))
+
+    top = _largest(gradient)
+    widest = _largest(spread)
+    for i, row in enumerate(rows, 1):
+        _box(ax, i, str(row + 1), filled=True)
+        _arrow(ax, i, forward=True, share=_share(spread[i - 1] / widest), color=COLORS["blue"])
+        below = np.log10(top) - np.log10(gradient[i - 1]) if _positive(gradient[i - 1]) else None
+        width = None if below is None else max(0.0, 1 - below / decades)
+        _arrow(ax, i, forward=False, share=width, color=COLORS["orange"])
+    _box(ax, -0.15, "input")
+    _box(ax, count + 1.15, "loss")
+    _arrow(ax, 0, forward=True, share=0.0, color=SOFT)
+
+    step = -(-count // 7)
+    for i in range(count, 0, -step):
+        value, size = gradient[i - 1], spread[i - 1]
+        word = power(round(np.log10(value))) if _positive(value) else _word(value)
+        ax.text(i + 0.5, -1.36, word, ha="center", va="top", fontsize=9.5, color=COLORS["orange"])
+        word = f"{size:.2g}" if np.isfinite(size) else "not finite"
+        ax.text(i + 0.5, 1.36, word, ha="center", va="bottom", fontsize=9.5, color=COLORS["blue"])
+    ax.text(-0.6, 2.1, "forward: spread of the activations", va="top", color=COLORS["blue"])
+    ax.text(-0.6, -2.35, "backward: gradient norm", va="center", color=COLORS["orange"])
+    _wedge(ax, count, top, decades)
+    return ax
+
+
+def _positive(value: float) -> bool:
+    return bool(np.isfinite(value) and value > 0)
+
+
+def _largest(values: np.ndarray) -> float:
+    good = values[np.isfinite(values) & (values > 0)]
+    return float(good.max()) if good.size else 1.0
+
+
+def _share(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _word(value: float) -> str:
+    return "0" if value == 0 else "not finite"
+
+
+_FULL = 0.62
+"""The width of the widest arrow, in units of the vertical axis."""
+
+
+def _arrow(ax: Any, column: int, *, forward: bool, share: float | None, color: str) -> None:
+    """Draw one arrow over the gap right of `column`, `share` of the full width; None is dotted."""
+    from matplotlib.patches import FancyArrow
+
+    height = 0.9 if forward else -0.9
+    start, end = (column + 0.1, column + 0.9) if forward else (column + 0.9, column + 0.1)
+    if share is None:
+        ax.plot([start, end], [height] * 2, ":", color=color, linewidth=1.2, marker="none")
+        return
+    width = max(_FULL * share, 0.012)
+    arrow = FancyArrow(
+        start,
+        height,
+        end - start,
+        0,
+        width=width,
+        head_width=width + 0.16,
+        head_length=0.34,
+        length_includes_head=True,
+        facecolor=color,
+        edgecolor="none",
+    )
+    ax.add_patch(arrow)
+
+
+def _box(ax: Any, column: float, word: str, *, filled: bool = False) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    if filled:
+        box = FancyBboxPatch(
+            (column - 0.36, -0.3),
+            0.72,
+            0.6,
+            boxstyle="round,pad=0,rounding_size=0.1",
+            facecolor=GRID,
+            edgecolor=SOFT,
+            linewidth=0.7,
+        )
+        ax.add_patch(box)
+    ax.text(column, 0, word, ha="center", va="center_baseline", fontsize=9.5)
+
+
+def _wedge(ax: Any, count: int, top: float, decades: float) -> None:
+    """Draw the scale of the backward arrows: how their width counts decades."""
+    from matplotlib.patches import Polygon
+
+    left, right, height = 0.62 * (count + 1), count + 0.5, -2.35
+    half = _FULL / 2
+    corners = [(left, height), (right, height - half), (right, height + half)]
+    ax.add_patch(Polygon(corners, closed=True, facecolor=COLORS["orange"], alpha=0.35, linewidth=0))
+    first = round(np.log10(top))
+    for at, exponent, side in ((left, round(first - decades), "right"), (right, first, "left")):
+        nudge = -0.12 if side == "right" else 0.12
+        ax.text(at + nudge, height, power(exponent), ha=side, va="center", fontsize=9.5)

@@ -28,6 +28,7 @@ PALETTE = {
     "ink": ("#1d2430", "#e8ebf0"),
     "soft": ("#556070", "#b4bdc9"),
     "line": ("#d3d9e0", "#48525f"),
+    "grid": ("#e4e8ec", "#303945"),
     "panel": ("#f5f7f9", "#222a35"),
     "paper": ("#ffffff", "#14181e"),
     "good": ("#00694f", "#5ad6ab"),
@@ -140,7 +141,11 @@ def typeset(content: str) -> str:
 
     def scientific(match: re.Match[str]) -> str:
         mantissa, exponent = match[1], power(int(match[2]))
-        return exponent if mantissa == "1" else f"{mantissa} × {exponent}"
+        return (
+            exponent
+            if mantissa == "1"
+            else f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{exponent}"
+        )
 
     content = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)(?!\w)", scientific, content)
     return re.sub(r"(?<![\w.])-(?=\d)", "−", content)

@@ -16,6 +16,7 @@ _STYLE = (
     "padding:.25rem .5rem;border-radius:5px;cursor:pointer}"
     ".vg-quiz label:hover{background:var(--vg-paper)}"
     ".vg-quiz input{flex:none;margin:0;accent-color:var(--vg-purple);transform:translateY(.1em)}"
+    ".vg-quiz fieldset button{margin-top:.4rem}"
     ".vg-quiz output{display:block;margin:.5rem 0 0}"
     ".vg-quiz output:not(:empty){padding:.4rem .7rem;border-left:3px solid var(--vg-tone);"
     "background:var(--vg-paper);border-radius:0 5px 5px 0}"

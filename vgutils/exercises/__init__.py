@@ -34,6 +34,16 @@ class NotAttempted(NotYet):
     """There is no answer yet."""
 
 
+class Verdict(int):
+    """True or False, which as a cell's last line prints nothing: the card has said it."""
+
+    def __repr__(self) -> str:
+        return str(bool(self))
+
+    def _ipython_display_(self) -> None:
+        """Nothing to show."""
+
+
 def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Register a check under `name`, "chapter.exercise".
 
@@ -61,7 +71,7 @@ def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], Non
     return register
 
 
-def check(name: str, answer: Any) -> bool:
+def check(name: str, answer: Any) -> Verdict:
     """Check an answer and say what to do next; a wrong answer never raises.
 
     Args:
@@ -69,7 +79,7 @@ def check(name: str, answer: Any) -> bool:
         answer: The reader's value or function; `...` or None where there is none yet.
 
     Returns:
-        Whether the answer is right.
+        Whether the answer is right, as `True` or `False`.
 
     Raises:
         ValueError: There is no such exercise; the message lists those that there are.
@@ -121,7 +131,7 @@ def close(answer: Any, expected: Any, *, hint: str, relative: float = 1e-4) -> N
 
 
 def names() -> list[str]:
-    """The names of all exercises, of all chapters."""
+    """Load all chapters' checks and list their names."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return sorted(_CHECKS)
@@ -137,7 +147,7 @@ def _find(name: str) -> Callable[[Any], None]:
 
 
 def _explain(error: Exception) -> str:
-    """What went wrong and on which line of the reader's, in two sentences."""
+    """Say what went wrong and on which line of the reader's, in two sentences."""
     message = str(error).strip().split("\n", 1)[0]
     message = message if len(message) <= 240 else message[:237] + "..."
     said = f"`{type(error).__name__}`{': ' if message else ''}{message.replace('`', chr(39))}"
@@ -153,11 +163,11 @@ def _explain(error: Exception) -> str:
     return f"{said}. Look at line {frames[-1].lineno} of your cell{f': `{line}`' if line else '.'}"
 
 
-def _show(kind: str, sign: str, verdict: str, message: str) -> bool:
+def _show(kind: str, sign: str, verdict: str, message: str) -> Verdict:
     body = (
         f'<div class="vg-check vg-box {kind}" role="group" aria-label="{verdict}">'
         f'<span class="vg-tag"><span aria-hidden="true">{sign}</span> {verdict}.</span> '
         f"{inline(message)}</div>"
     )
     display_html(body, f"{sign} {verdict}. {message}".rstrip(), style=_STYLE)
-    return kind == "vg-yes"
+    return Verdict(kind == "vg-yes")

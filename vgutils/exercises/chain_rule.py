@@ -12,7 +12,7 @@ from vgutils.exercises import NotYet, close, exercise
 
 @exercise("chain_rule.vjp")
 def vjp(answer: Callable[[Any, Any, Any], Any]) -> None:
-    """The answer is `vjp(W, h, g)`: the gradient with respect to h, for h ↦ tanh(W h).
+    """Take `vjp(W, h, g)`, the gradient with respect to h, for h ↦ tanh(W h).
 
     W is (n_out, n_in), h is (n_in,), g is (n_out,), the gradient with respect to the output.
     """
