@@ -1,0 +1,67 @@
+# Two commands do everything on a machine that has python3 (3.11 or newer), pip, make and git:
+# `make book` and `make test`. The work is in tools/; here is only what depends on what.
+
+PYTHON ?= python3
+RUN := .venv/bin/python
+COLAB := .venv-colab/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book serve lab test colab lint format clean
+
+help:  ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+
+setup: .venv/.ready  ## Make the environment .venv from requirements.txt
+
+book: .venv/.ready  ## Execute every chapter and write _build/html/index.html
+	@$(RUN) tools/build.py
+
+serve: book  ## Build the book and show it on a local web server
+	@$(RUN) tools/serve.py
+
+lab: .venv/.lab  ## Open the chapters in JupyterLab
+	@$(RUN) -m jupyterlab
+
+test: book colab  ## Build the book, run all tests, then everything again on Colab's versions
+	@$(RUN) -m pytest
+
+colab: .venv-colab/.ready .venv/.ready  ## Unit tests, and every notebook alone, on Colab's versions
+	@$(RUN) tools/alone.py --python $(COLAB) --tests
+
+lint: .venv/.ready  ## Check style, types, notebooks and the book's address
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+	@$(RUN) -m mypy
+	@$(RUN) tools/notebooks.py check
+	@$(RUN) tools/repository.py --check
+
+format: .venv/.ready  ## Put code and notebooks into their one form
+	@$(RUN) -m ruff check --fix
+	@$(RUN) -m ruff format
+	@$(RUN) tools/notebooks.py format
+
+clean:  ## Forget everything that was built; environments stay (delete .venv* to forget them too)
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+# An environment is finished when its stamp is newer than what it was made from.
+
+.venv/.ready: requirements.txt pyproject.toml
+	@$(call environment,.venv)
+	@$(RUN) -m pip install --disable-pip-version-check -q -r requirements.txt
+	@touch $@
+
+.venv-colab/.ready: requirements-colab.txt
+	@$(call environment,.venv-colab)
+	@$(COLAB) -m pip install --disable-pip-version-check -q -r requirements-colab.txt
+	@touch $@
+
+.venv/.lab: .venv/.ready
+	@$(RUN) -m pip install --disable-pip-version-check -q "jupyterlab>=4,<5"
+	@touch $@
+
+define environment
+$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is %s. Choose one: make book PYTHON=python3.12" % sys.version.split()[0])'
+$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "Python cannot make environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+echo "Setting up $(1) (once, a minute or two) ..."
+$(PYTHON) -m venv $(1)
+endef
