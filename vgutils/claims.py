@@ -147,12 +147,12 @@ def sampling(samples: Any, z: float = 4.0) -> Tolerance:
         raise TypeError(f"samples must be real numbers, got {_short(samples)}")
     if values.ndim == 0 or values.shape[0] < 3 or values.size == 0:
         raise ValueError(f"samples must be at least 3 on the first axis, got shape {values.shape}")
-    if not np.all(np.isfinite(values.astype(float))):
+    if not np.all(np.isfinite(_floats(values))):
         raise ValueError("samples must be finite, got NaN or infinity")
     if not 0 < z <= 10:
         raise ValueError(f"z must be above 0 and at most 10, got {z!r}")
     n = values.shape[0]
-    error = z * values.astype(float).std(axis=0, ddof=1) / np.sqrt(n)
+    error = z * _floats(values).std(axis=0, ddof=1) / np.sqrt(n)
     return Tolerance(error, False, f"chance: {z:g} standard errors of the mean of {n}")
 
 
@@ -309,24 +309,37 @@ def _judge_distance(got: np.ndarray, expected: np.ndarray, within: Tolerance) ->
     if allowed.shape != got.shape[got.ndim - allowed.ndim :]:
         return f"the shapes do not fit: measured {got.shape}, tolerance {allowed.shape}", ""
     with np.errstate(over="ignore"):
-        difference = np.abs(_exact(operator.sub, got, expected)).astype(float)
+        difference = np.abs(_floats(_exact(operator.sub, got, expected)))
         if within.is_relative:
-            allowed = allowed * np.abs(expected).astype(float)
+            allowed = allowed * np.abs(_floats(expected))
     worst = float(np.max(difference))
     note = f"; largest difference {plain_number(worst, 2)}"
-    problem = _count(difference <= allowed)
+    problem = _count(np.isfinite(difference) & (difference <= allowed))
     if problem and within.is_relative and np.any(expected == 0):
         problem += " (around an expected 0 a relative tolerance allows nothing: give a scale)"
     return problem, note
 
 
 def _exact(function: Any, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Apply `function` without rounding integers to floats first, as NumPy would."""
-    if left.dtype.kind != right.dtype.kind or "O" in (left.dtype.kind, right.dtype.kind):
-        left, right = left.astype(object), right.astype(object)
-    elif left.dtype.kind in "iu" and function is operator.sub:
-        left, right = left.astype(object), right.astype(object)  # No wrap-around.
-    return np.asarray(function(left, right))
+    """Apply `function` without what NumPy does to integers: round them, or wrap around."""
+    if left.dtype.kind == right.dtype.kind == "f":
+        return np.asarray(function(left, right))
+    result = np.empty(left.shape, object)
+    result[...] = function(left.astype(object), right.astype(object))
+    return result
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    """`array` as float64, where an integer too large for it is infinite."""
+    if array.dtype.kind != "O":
+        return array.astype(np.float64)
+    flat = []
+    for value in array.ravel():
+        try:
+            flat.append(float(value))
+        except OverflowError:
+            flat.append(np.inf if value > 0 else -np.inf)
+    return np.array(flat).reshape(array.shape)
 
 
 def _count(holds: np.ndarray) -> str:
@@ -420,7 +433,7 @@ def _describe(value: Any, digits: int) -> str:
     good = array[_finite(array)]
     if good.size == 0:
         return f"nothing finite (n = {count})"
-    middle = plain_number(float(np.median(good.astype(float))), digits)
+    middle = plain_number(float(np.median(_floats(good))), digits)
     span = _span(good, digits)
     return f"{middle} (median of {count}, {f'from {span}' if ' to ' in span else 'all alike'})"
 

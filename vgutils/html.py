@@ -148,7 +148,7 @@ def typeset(content: str) -> str:
         )
 
     content = re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)e([+-]\d+)(?!\w)", scientific, content)
-    return re.sub(r"(?<![\w.])-(?=\d)", "−", content)
+    return re.sub(r"(?<![\w.])-(?=\d|inf\b)", "−", content)
 
 
 def inline(content: str) -> str:
