@@ -67,11 +67,15 @@ def test_a_figure_has_words_for_all(shown):
 def test_colours_follow_the_theme_and_text_stays_text(shown):
     fig = line(title="Title")
     fig.axes[0].axhline(1, color="k")
+    legend = fig.axes[0].legend()
     show(fig, alt=ALT, caption=CAPTION)
     content = shown[0]["text/html"].partition("</style>")[2]
+    assert not legend.get_frame_on()
     assert "var(--vg-blue)" in content
     assert "var(--vg-grid)" in content
     assert not re.search(r"(fill|stroke): (#|black|white)", content)
+    assert "var(--vg-font)" in content
+    assert "DejaVu" not in content
     words = "".join(svg(shown[0]).itertext())
     assert "Title" in words
     assert "x" in words

@@ -25,7 +25,7 @@ _STYLE = (
     ".vg-claim .vg-tag a{float:right;margin-left:1rem;color:var(--vg-soft);text-decoration:none}"
     ".vg-claim p{margin:.15rem 0 .6rem;font-weight:600;line-height:1.4}"
     ".vg-claim dl{display:flex;flex-wrap:wrap;gap:.5rem 1.2rem;margin:0;font-size:.9rem;"
-    "line-height:1.4}.vg-claim dl>div{flex:1 1 7.5rem}.vg-claim dl>.vg-wide{flex:2 1 12.5rem}"
+    "line-height:1.4}.vg-claim dl>div{flex:1 1 6.5rem}.vg-claim dl>.vg-wide{flex:2 1 11rem}"
     ".vg-claim dt,.vg-claim small{color:var(--vg-soft);font-weight:400;font-size:.8rem}"
     ".vg-claim dd{margin:0}.vg-claim small{display:block}"
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vgutils.html import PALETTE, digest, display_html, inline, power, slug, text
+from vgutils.html import PALETTE, display_html, inline, power, slug, text
 
 COLORS = {name: PALETTE[name][0] for name in ("blue", "orange", "green", "purple", "gold", "grey")}
 """Six colours in the order in which lines take them; on a page they follow its theme."""
@@ -36,7 +36,7 @@ _STYLE = (
     ".vg-figure svg{display:block;width:100%;height:auto;margin:0 auto;background:none;"
     "fill:var(--vg-ink)}"
     ".vg-figure figcaption{margin:.4rem auto 0;max-width:40rem;font-size:.9rem;"
-    "color:var(--vg-soft);text-align:left}"
+    "padding:0;color:var(--vg-soft);text-align:left}"
 )
 
 
@@ -169,7 +169,7 @@ def to_svg(fig: Any, *, alt: str, name: str) -> str:
     Args:
         fig: A matplotlib figure.
         alt: Its description.
-        name: What keeps its ids apart from those of other figures on the page.
+        name: The salt of its ids, which keeps them apart from those of the page's other figures.
     """
     import matplotlib
 
@@ -182,9 +182,8 @@ def to_svg(fig: Any, *, alt: str, name: str) -> str:
     # matplotlib's one style rule would hold for the whole page: say the same on the root.
     svg = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>", "", svg, flags=re.S)
     svg = svg.replace("xlink:href", "href")
+    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
     svg = re.sub(r" id=\"([^\"]*)\"", lambda m: m[0] if f"#{m[1]}" in svg else "", svg)
-    prefix = f"v{digest(name)}-"
-    svg = re.sub(r"(id=\"|href=\"#|url\(#)", lambda m: m[1] + prefix, svg)
     svg = _theme(re.sub(r"\d+\.\d{3,}(?=[^<>]*>)", lambda m: f"{float(m[0]):.2f}", svg))
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     assert box is not None
@@ -206,7 +205,7 @@ def _theme(svg: str) -> str:
         return f"{match[1]}: var(--vg-{name})" if name else match[0]
 
     svg = re.sub(r"\b(fill|stroke|stop-color): (#[0-9a-fA-F]{6}|black|white)\b", color, svg)
-    return re.sub(r"(font: [^'\";]*?px )'DejaVu Sans'[^;\"]*", r"\1var(--vg-font)", svg)
+    return re.sub(r"'DejaVu Sans'[^;\"]*", "var(--vg-font)", svg)
 
 
 def _demand_labels(fig: Any, ax: Any, index: int) -> None:

@@ -48,7 +48,7 @@ STYLE = (
     f":root{{{_variables(0)}--vg-font:var(--pst-font-family-base,"
     "var(--jp-content-font-family,system-ui,sans-serif))}"
     f"{_DARK}{{{_variables(1)}}}"
-    ".vg-box{box-sizing:border-box;max-width:46rem;margin:1rem 0;padding:.8rem 1rem;"
+    ".vg-box{box-sizing:border-box;max-width:46rem;margin:.6rem 0;padding:.8rem 1rem;"
     "border:1px solid var(--vg-line);border-left:4px solid var(--vg-tone,var(--vg-line));"
     "border-radius:6px;background:var(--vg-panel);color:var(--vg-ink);"
     "font:16px/1.5 var(--vg-font);overflow-wrap:anywhere}"
@@ -102,8 +102,10 @@ def _display(bundle: dict[str, Any]) -> None:
     ipython = sys.modules.get("IPython")
     if ipython is None or ipython.get_ipython() is None:
         print(bundle["text/plain"])
-    else:
-        ipython.display.display(bundle, raw=True)
+        return
+    from IPython.display import display
+
+    display(bundle, raw=True)
 
 
 def number(value: float, digits: int = 3) -> str:
