@@ -341,6 +341,40 @@ def test_a_failure_shows_its_card_and_says_everything(shown):
     assert "<b>" not in bundle["text/html"]
 
 
+@pytest.mark.parametrize(
+    ("measured", "expectation", "words"),
+    [
+        (0.5, {"between": (0, 1)}, ("0.5", "from 0 to 1")),
+        ([1, 2, 3], {"at_least": 1}, ("2 (median of 3, from 1 to 3)", "at least 1")),
+        ([[1, 1]], {"equals": 1}, ("1 (median of 1 × 2, all alike)", "exactly 1")),
+        (
+            [1, 2],
+            {"equals": [1, 2]},
+            ("1.5 (median of 2, from 1 to 2)", "exactly 1 to 2 (2 values)"),
+        ),
+        (
+            [1, 5],
+            {"between": ([0, 4], [2, 6])},
+            (
+                "3 (median of 2, from 1 to 5)",
+                "at least 0 to 4 (2 values), at most 2 to 6 (2 values)",
+            ),
+        ),
+        (np.array([True, True]), {"equals": True}, ("true in 2 of 2", "true")),
+        (1 / 3, {"at_most": 1e-20 + 1}, ("0.3333", "at most 1")),
+    ],
+)
+def test_numbers_are_put_in_words(measured, expectation, words):
+    made = claim("It is so", measured, source=SOURCE, **expectation)
+    assert (made.measured, made.expected) == words
+
+
+def test_values_that_are_not_finite_are_counted_in_words():
+    with pytest.raises(ClaimFailed, match="1 of 3 measured values are NaN or infinite") as failure:
+        claim("It is so", [1.0, math.nan, 3.0], at_most=5, source=SOURCE)
+    assert "2 (median of the 2 of 3 that are finite, from 1 to 3)" in str(failure.value)
+
+
 def test_a_failure_is_an_assertion():
     with pytest.raises(AssertionError):
         claim("It is so", 1, equals=2, source=SOURCE)

@@ -435,12 +435,16 @@ def _describe(value: Any, digits: int) -> str:
         return f"nothing finite (n = {count})"
     middle = plain_number(float(np.median(_floats(good))), digits)
     span = _span(good, digits)
-    return f"{middle} (median of {count}, {f'from {span}' if ' to ' in span else 'all alike'})"
+    span = f"from {span}" if " to " in span else "all alike"
+    count = count if good.size == array.size else f"the {good.size} of {array.size} that are finite"
+    return f"{middle} (median of {count}, {span})"
 
 
 def _expectation(kind: str, value: Any, digits: int, *, exact: bool = False) -> str:
     if kind == "between":
-        return f"from {_expectation('', value[0], digits)} to {_expectation('', value[1], digits)}"
+        low, high = (_expectation("", bound, digits) for bound in value)
+        one = np.ndim(value[0]) == np.ndim(value[1]) == 0
+        return f"from {low} to {high}" if one else f"at least {low}, at most {high}"
     if _is_boolean(value):
         return _describe(value, digits)
     words = {"at_most": "at most ", "at_least": "at least ", "equals": "exactly " * exact}
@@ -448,7 +452,8 @@ def _expectation(kind: str, value: Any, digits: int, *, exact: bool = False) -> 
     array = _reals(value)
     if array is None or array.ndim == 0 or array.size == 0:
         return prefix + _describe(value, digits)
-    return f"{prefix}{_span(array, digits)} (n = {' × '.join(str(n) for n in array.shape)})"
+    count = " × ".join(str(n) for n in array.shape)
+    return f"{prefix}{_span(array, digits)} ({count} value{'s' * (array.size != 1)})"
 
 
 def _lines(made: Claim, problem: str) -> list[str]:
@@ -474,6 +479,12 @@ def _cited(made: Claim) -> str:
     return ", ".join(shown)
 
 
+def _split(words: str) -> tuple[str, str]:
+    """Split off what stands in brackets at the end."""
+    match = re.fullmatch(r"(.*) \((.*)\)", words)
+    return (match[1], match[2]) if match else (words, "")
+
+
 def _show(made: Claim, problem: str) -> None:
     def row(name: str, value: str, *notes: str) -> str:
         small = "".join(f"<small>{note}</small>" for note in notes if note)
@@ -484,11 +495,12 @@ def _show(made: Claim, problem: str) -> None:
         return html.escape(typeset(value))
 
     anchor = f"claim-{html.escape(made.id)}"
-    value, _, spread = made.measured.partition(" (")
+    measured, spread = _split(made.measured)
+    expected, many = _split(made.expected)
     allowed, _, gap = made.tolerance.partition("; ")
     rows = [
-        row("measured", shown(value), shown(spread.removesuffix(")"))),
-        row("expected", shown(made.expected)),
+        row("measured", shown(measured), shown(spread)),
+        row("expected", shown(expected), shown(many)),
         row("tolerance", shown(allowed), shown(made.reason), shown(gap)),
         row("source", _cited(made)),
     ]

@@ -18,7 +18,10 @@ import numpy as np
 from vgutils.html import digest, display_html, inline, number, power, slug, text
 
 WIDTH, HEIGHT = 560, 344
-"""Units of the drawing, about a pixel each: whole numbers are fine enough, and short."""
+"""Units of the drawing, about a pixel each."""
+
+FINE = 4
+"""Curves are written in whole fractions of a unit: short numbers, and smooth lines."""
 
 LEFT, RIGHT, TOP, BOTTOM = 94, 548, 12, 284
 """The plot's edges; the room on the left and below is for numbers and names."""
@@ -27,7 +30,7 @@ LARGEST = 120_000
 """Characters above which a page would grow too heavy."""
 
 _COLORS = ("blue", "orange", "green", "purple", "gold", "grey")
-_DASHES = ("", "11 5", "2 6", "13 5 2 5", "6 5", "20 6")
+_DASHES: tuple[tuple[int, ...], ...] = ((), (11, 5), (2, 6), (13, 5, 2, 5), (6, 5), (20, 6))
 
 _STYLE = (
     ".vg-explore{--vg-tone:var(--vg-blue)}"
@@ -296,9 +299,9 @@ class _Axis:
         return np.isfinite(values) & (values > (0 if self.log else -np.inf))
 
     def place(self, values: Any) -> np.ndarray:
-        """Map values to whole units of the drawing."""
+        """Map values to whole fractions (`FINE`) of the drawing's units."""
         share = (self._warp(np.asarray(values, float)) - self.low) / (self.high - self.low)
-        return np.rint(self.start + share * (self.end - self.start)).astype(int)
+        return np.rint(FINE * (self.start + share * (self.end - self.start))).astype(int)
 
     def ticks(self, most: int) -> list[tuple[int, str]]:
         """Place at most about `most` round numbers, with their words."""
@@ -307,13 +310,13 @@ class _Axis:
             step = next(s for s in (1, 2, 3, 5, 10, 20, 50, 100, 200) if span / s <= most)
             first = math.ceil(self.low / step) * step
             exponents = range(first, math.floor(self.high) + 1, step)
-            return [(int(self.place(10.0**e)), power(e)) for e in exponents]
+            return [(int(self.place(10.0**e)) // FINE, power(e)) for e in exponents]
         low, high = (10**self.low, 10**self.high) if self.log else (self.low, self.high)
         raw = (high - low) / most
         unit = 10.0 ** math.floor(math.log10(raw))
         width = next(unit * s for s in (1, 2, 5, 10) if unit * s >= raw)
         rounds = np.arange(math.ceil(low / width), math.floor(high / width) + 1) * width
-        return [(int(self.place(v)), number(float(f"{v:.6g}"), 5)) for v in rounds]
+        return [(int(self.place(v)) // FINE, number(float(f"{v:.6g}"), 5)) for v in rounds]
 
 
 def _draw(across: _Axis, up: _Axis, positions: np.ndarray, values: np.ndarray) -> list[str]:
@@ -336,8 +339,9 @@ def _draw(across: _Axis, up: _Axis, positions: np.ndarray, values: np.ndarray) -
         _path(list(zip(x[run], up.place(median[run]), strict=True)))
         for run in _runs(up.inside(median))
     )
-    zeros = "".join(f"M{i - 7} {BOTTOM - 7}h14l-7 12z" for i in x[(finite & ~good).any(axis=0)])
-    lost = "".join(f"M{i - 6} {BOTTOM - 6}l12 12m0-12l-12 12" for i in x[(~finite).any(axis=0)])
+    edge = FINE * BOTTOM
+    zeros = "".join(f"M{i - 28} {edge - 28}h56l-28 48z" for i in x[(finite & ~good).any(axis=0)])
+    lost = "".join(f"M{i - 24} {edge - 24}l48 48m0-48l-48 48" for i in x[(~finite).any(axis=0)])
     return [band, line, zeros, lost]
 
 
@@ -391,23 +395,27 @@ def _svg(
     ):
         words = html.escape(text(name, label))
         parts.append(f'<text {place} text-anchor="middle" font-size="17.5">{words}</text>')
+    parts.append(f'<g clip-path="url(#{clip})"><g transform="scale({1 / FINE})">')
     for i, path in enumerate(frame):
         color = f"var(--vg-{_COLORS[i // 4]})"
-        dash = f' stroke-dasharray="{_DASHES[i // 4]}"' if i // 4 and i % 4 == 1 else ""
         looks = [
-            f'fill="{color}" fill-opacity=".18" clip-path="url(#{clip})"',
-            f'fill="none" stroke="{color}" stroke-width="3" stroke-linecap="round"{dash} '
-            f'clip-path="url(#{clip})"',
-            f'fill="var(--vg-panel)" stroke="{color}" stroke-width="2.5"',
-            f'fill="none" stroke="{color}" stroke-width="2.5"',
+            f'fill="{color}" fill-opacity=".18"',
+            f'fill="none" stroke="{color}" stroke-width="12" stroke-linecap="round" '
+            f'stroke-dasharray="{_dash(i // 4, FINE)}"',
+            f'fill="var(--vg-panel)" stroke="{color}" stroke-width="10"',
+            f'fill="none" stroke="{color}" stroke-width="10"',
         ]
         parts.append(f'<path data-curve="{i}" d="{path}" {looks[i % 4]}/>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{html.escape(alt)}" font-size="16.5"><clipPath id="{clip}"><rect x="{LEFT}" '
-        f'y="{TOP - 4}" width="{RIGHT - LEFT + 4}" height="{BOTTOM - TOP + 8}"/></clipPath>'
-        f"{''.join(parts)}</svg>"
+        f'y="{TOP - 4}" width="{RIGHT - LEFT + 4}" height="{BOTTOM - TOP + 12}"/></clipPath>'
+        f"{''.join(parts)}</g></g></svg>"
     )
+
+
+def _dash(line: int, scale: int) -> str:
+    return " ".join(str(n * scale) for n in _DASHES[line]) or "none"
 
 
 def _key(labels: list[str], marks: list[bool]) -> str:
@@ -420,7 +428,7 @@ def _key(labels: list[str], marks: list[bool]) -> str:
     entries = [
         entry(
             f'<path d="M2 10H54" fill="none" stroke="var(--vg-{_COLORS[i]})" stroke-width="4" '
-            f'stroke-dasharray="{_DASHES[i] or "none"}"/>',
+            f'stroke-dasharray="{_dash(i, 1)}"/>',
             label,
         )
         for i, label in enumerate(labels)
