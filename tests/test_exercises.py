@@ -100,9 +100,10 @@ def test_every_check_survives_nonsense(shown):
 
 def test_names_are_taken_once(monkeypatch):
     monkeypatch.setattr(exercises, "_CHECKS", {})
-    exercise("a.b")(lambda answer: None)
-    with pytest.raises(ValueError, match="already"):
-        exercise("a.b")(close)
+    exercise("a.b")(verdict)
+    for other in (close, test_right):
+        with pytest.raises(ValueError, match="already"):
+            exercise("a.b")(other)
     with pytest.raises(ValueError, match=r"chapter\.exercise"):
         exercise("ab")
 

@@ -62,8 +62,9 @@ def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], Non
         raise ValueError(f'name must be "chapter.exercise", got {name!r}')
 
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
-        known = _CHECKS.get(name)
-        if known is not None and known.__code__.co_filename != function.__code__.co_filename:
+        known = _CHECKS.get(name, function)
+        # The same function again is a module that is loaded again.
+        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(f"there is already an exercise {name!r}")
         _CHECKS[name] = function
         return function
@@ -92,10 +93,10 @@ def check(name: str, answer: Any) -> Verdict:
     except NotAttempted:
         return _show("", "○", "Not attempted yet", "Put your answer for the `...`, and run again.")
     except NotYet as hint:
-        return _show("vg-no", "↻", "Not yet", str(hint))
+        return _show(" vg-no", "↻", "Not yet", str(hint))
     except Exception as error:
-        return _show("vg-no", "↻", "Your answer raised an error", _explain(error))
-    return _show("vg-yes", "✓", "Right", "")
+        return _show(" vg-no", "↻", "Your answer raised an error", _explain(error))
+    return _show(" vg-yes", "✓", "Right", "")
 
 
 def close(answer: Any, expected: Any, *, hint: str, relative: float = 1e-4) -> None:
@@ -165,9 +166,9 @@ def _explain(error: Exception) -> str:
 
 def _show(kind: str, sign: str, verdict: str, message: str) -> Verdict:
     body = (
-        f'<div class="vg-check vg-box {kind}" role="group" aria-label="{verdict}">'
+        f'<div class="vg-check vg-box{kind}" role="group" aria-label="{verdict}">'
         f'<span class="vg-tag"><span aria-hidden="true">{sign}</span> {verdict}.</span> '
         f"{inline(message)}</div>"
     )
     display_html(body, f"{sign} {verdict}. {message}".rstrip(), style=_STYLE)
-    return Verdict(kind == "vg-yes")
+    return Verdict(kind == " vg-yes")
