@@ -46,34 +46,37 @@ def sums_of_squares(x: jax.Array, dtype: Any = None, *, keep: int = 0) -> jax.Ar
         keep: How many leading axes are not summed over.
 
     Returns:
-        (x.shape[:keep], 3).
+        (x.shape[:keep], 3). The outer two are 0 where `root` has no use for them.
     """
     x = x.astype(dtype or jnp.promote_types(x.dtype, jnp.float32))
     s, axes = _scale(x.dtype), tuple(range(keep, x.ndim))
 
-    def total(factor: float) -> jax.Array:
-        return jnp.sum(jnp.square(x * factor), axis=axes)
+    def total(x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(x), axis=axes)
 
-    plain = total(1.0)
-    # Nearly always the plain sum is far from both ends and gives the other two for nothing.
-    safe = jnp.all((plain > s**-1) & (plain < s))
+    def scaled(factor: float) -> jax.Array:
+        # The barrier keeps XLA from computing (x s)^2 as x^2 s^2, which is 0 times infinity.
+        return total(jax.lax.optimization_barrier(x * factor))
+
+    plain = total(x)
+    # Nearly always the plain sum is far from both ends, and two thirds of the work can be left.
     return jax.lax.cond(
-        safe,
-        lambda: jnp.stack([plain * s * s, plain, plain / s / s], axis=-1),
-        lambda: jnp.stack([total(s), plain, total(1 / s)], axis=-1),
+        jnp.all((plain > 1 / s) & (plain < s**0.5)),
+        lambda: jnp.stack([0 * plain, plain, 0 * plain], axis=-1),
+        lambda: jnp.stack([scaled(s), plain, scaled(1 / s)], axis=-1),
     )
 
 
 def root(sums: jax.Array) -> jax.Array:
-    """The norm that (..., 3) `sums_of_squares` stand for: (...).
+    """The norm that (..., 3) `sums_of_squares`, or a sum of such, stand for: (...).
 
-    The finest scale that did not overflow holds every element that matters to full precision.
     NaN stays NaN and infinity stays infinite.
     """
     s = _scale(sums.dtype)
-    fine, plain, coarse = jnp.moveaxis(jnp.sqrt(sums), -1, 0)
-    coarser = jnp.where(jnp.isinf(plain), coarse * s, plain)
-    return jnp.where(jnp.isinf(fine), coarser, fine / s)
+    small, plain, large = jnp.moveaxis(sums, -1, 0)
+    # Between the limits, what underflowed in the plain sum is below its rounding error.
+    result = jnp.where(plain <= 1 / s, jnp.sqrt(small) / s, jnp.sqrt(plain))
+    return jnp.where(plain >= s**1.5, jnp.sqrt(large) * s, result)
 
 
 def norm(x: jax.Array) -> jax.Array:
@@ -234,13 +237,12 @@ def profile(
     tapped = instrument(model, loss, *batch, at=at)
     graphdef, weights, sinks, rest = nnx.split(tapped, WEIGHTS, Sink, ...)
 
-    def scalar(weights: Any, sinks: Any) -> jax.Array:
+    def objective(weights: Any, sinks: Any) -> jax.Array:
         # Variables made anew: what the loss updates (batch statistics) must belong to this trace.
         own_rest = jax.tree.map(lambda leaf: leaf, rest)
-        result = loss(nnx.merge(graphdef, weights, sinks, own_rest), *batch)
-        return result[0] if isinstance(result, tuple) else result
+        return scalar_of(loss(nnx.merge(graphdef, weights, sinks, own_rest), *batch))
 
-    weight_gradients, sink_gradients = jax.grad(scalar, argnums=(0, 1))(weights, sinks)
+    weight_gradients, sink_gradients = jax.grad(objective, argnums=(0, 1))(weights, sinks)
     return read(tapped, nnx.merge_state(weight_gradients, sink_gradients))
 
 
@@ -310,19 +312,24 @@ def read(tapped: nnx.Module, gradients: Any) -> Profile:
         owner = next(path[:n] for n in range(len(path) - 1, -1, -1) if path[:n] in modules)
         weights[owner].append(weight[...])
         slopes[owner].append(slope_of[path][...])
-    rows: list[tuple[Any, str, tuple[jax.Array, ...]]] = []
+    rows: list[tuple[Any, str]] = []
+    columns: list[list[jax.Array]] = []
     for path, module in modules.items():
         place, tapped_here = module.tap_place, hasattr(module, "tap_sink")
         if tapped_here or weights[path]:
             sink = slope_of[(*path, "tap_sink")][...] if tapped_here else None
             rank = len(place.stack)
-            columns = (*_read_sink(sink), _norms(weights[path], rank), _norms(slopes[path], rank))
-            for index in np.ndindex(*place.stack):
-                values = tuple(column[index] if column.ndim else column for column in columns)
-                rows.append(((place.group, index, place.rank), place.row(index), values))
-    rows.sort(key=lambda row: row[0])
-    names = tuple(name for _, name, _ in rows)
-    return Profile(names, *(jnp.stack(column) for column in zip(*(v for _, _, v in rows))))
+            values = (*_read_sink(sink), _norms(weights[path], rank), _norms(slopes[path], rank))
+            columns.append([jnp.broadcast_to(value, place.stack).ravel() for value in values])
+            rows += [
+                ((place.group, index, place.rank), place.row(index))
+                for index in np.ndindex(*place.stack)
+            ]
+    order = np.array(sorted(range(len(rows)), key=lambda i: rows[i][0]))
+    return Profile(
+        tuple(rows[i][1] for i in order),
+        *(jnp.concatenate(column)[order] for column in zip(*columns, strict=True)),
+    )
 
 
 Path = tuple[Any, ...]
@@ -387,16 +394,22 @@ def _trace_calls(
     graphdef, state = nnx.split(copy)
     reset = _calls.set({})
     try:
-        result = jax.eval_shape(lambda state: loss(nnx.merge(graphdef, state), *batch), state)
+        result = jax.eval_shape(
+            lambda state: scalar_of(loss(nnx.merge(graphdef, state), *batch)), state
+        )
         calls = _calls.get()
     finally:
         _calls.reset(reset)
         for module in modules.values():
             del module.tap_trace
-    scalar = result[0] if isinstance(result, tuple) else result
-    if getattr(scalar, "shape", None) != () or not jnp.issubdtype(scalar.dtype, jnp.floating):
-        raise TypeError(f"loss must return a floating scalar (or a tuple with one), got {scalar}")
+    if getattr(result, "shape", None) != () or not jnp.issubdtype(result.dtype, jnp.floating):
+        raise TypeError(f"loss must return a floating scalar, alone or first, got {result}")
     return calls or {}
+
+
+def scalar_of(result: Any) -> Any:
+    """What a loss gives, without what it may give beside."""
+    return result[0] if isinstance(result, tuple) else result
 
 
 def _remove_tap(module: Any) -> None:

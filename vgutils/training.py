@@ -158,9 +158,7 @@ def _run(
 
     def objective(weights: Any, sinks: Any, rest: Any, *batch: jax.Array) -> Any:
         model = nnx.merge(graphdef, weights, sinks, rest)
-        result = loss(model, *batch)
-        value = result[0] if isinstance(result, tuple) else result
-        return value, nnx.state(model, nnx.Not(nnx.Param))
+        return probe.scalar_of(loss(model, *batch)), nnx.state(model, nnx.Not(nnx.Param))
 
     def step(carry: Any, key: jax.Array, sinks: Any) -> Any:
         weights, rest, slots = carry
