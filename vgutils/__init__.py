@@ -11,12 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vgutils.claims import Claim as Claim
     from vgutils.claims import ClaimFailed as ClaimFailed
+    from vgutils.claims import Tolerance as Tolerance
+    from vgutils.claims import absolute as absolute
     from vgutils.claims import claim as claim
+    from vgutils.claims import relative as relative
     from vgutils.claims import rounding as rounding
     from vgutils.claims import sampling as sampling
     from vgutils.exercises import check as check
     from vgutils.explore import explorable as explorable
+    from vgutils.figures import COLORS as COLORS
     from vgutils.figures import show as show
+    from vgutils.figures import style as style
+    from vgutils.figures import subplots as subplots
+    from vgutils.figures import plot_loss as plot_loss
+    from vgutils.figures import plot_network as plot_network
+    from vgutils.figures import plot_profile as plot_profile
+    from vgutils.html import number as number
     from vgutils.html import say as say
     from vgutils.models import MLP as MLP
     from vgutils.probe import Profile as Profile
@@ -24,6 +34,7 @@ if TYPE_CHECKING:
     from vgutils.probe import norm as norm
     from vgutils.probe import profile as profile
     from vgutils.probe import read as read
+    from vgutils.quizzes import Answer as Answer
     from vgutils.quizzes import Question as Question
     from vgutils.quizzes import quiz as quiz
     from vgutils.settings import seed as seed
@@ -41,6 +52,7 @@ _ROOMS = (
     "exercises",
     "explore",
     "figures",
+    "html",
     "initializers",
     "models",
     "probe",
@@ -52,12 +64,22 @@ _ROOMS = (
 _ROOM_OF = {
     "Claim": "claims",
     "ClaimFailed": "claims",
+    "Tolerance": "claims",
+    "absolute": "claims",
     "claim": "claims",
+    "relative": "claims",
     "rounding": "claims",
     "sampling": "claims",
     "check": "exercises",
     "explorable": "explore",
+    "COLORS": "figures",
     "show": "figures",
+    "style": "figures",
+    "subplots": "figures",
+    "plot_loss": "figures",
+    "plot_network": "figures",
+    "plot_profile": "figures",
+    "number": "html",
     "say": "html",
     "MLP": "models",
     "Profile": "probe",
@@ -65,6 +87,7 @@ _ROOM_OF = {
     "norm": "probe",
     "profile": "probe",
     "read": "probe",
+    "Answer": "quizzes",
     "Question": "quizzes",
     "quiz": "quizzes",
     "seed": "settings",

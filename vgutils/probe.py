@@ -238,9 +238,7 @@ def profile(
     graphdef, weights, sinks, rest = nnx.split(tapped, WEIGHTS, Sink, ...)
 
     def objective(weights: Any, sinks: Any) -> jax.Array:
-        # Variables made anew: what the loss updates (batch statistics) must belong to this trace.
-        own_rest = jax.tree.map(lambda leaf: leaf, rest)
-        return scalar_of(loss(nnx.merge(graphdef, weights, sinks, own_rest), *batch))
+        return scalar_of(loss(nnx.merge(graphdef, weights, sinks, renewed(rest)), *batch))
 
     weight_gradients, sink_gradients = jax.grad(objective, argnums=(0, 1))(weights, sinks)
     return read(tapped, nnx.merge_state(weight_gradients, sink_gradients))
@@ -405,6 +403,11 @@ def _trace_calls(
     if getattr(result, "shape", None) != () or not jnp.issubdtype(result.dtype, jnp.floating):
         raise TypeError(f"loss must return a floating scalar, alone or first, got {result}")
     return calls or {}
+
+
+def renewed(state: Any) -> Any:
+    """The same state in new variables, which a loss may update (batch statistics) in its trace."""
+    return jax.tree.map(lambda leaf: leaf, state)
 
 
 def scalar_of(result: Any) -> Any:

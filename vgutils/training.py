@@ -157,7 +157,7 @@ def _run(
     """Train all models: their states and keys have a leading axis, the data is shared."""
 
     def objective(weights: Any, sinks: Any, rest: Any, *batch: jax.Array) -> Any:
-        model = nnx.merge(graphdef, weights, sinks, rest)
+        model = nnx.merge(graphdef, weights, sinks, probe.renewed(rest))
         return probe.scalar_of(loss(model, *batch)), nnx.state(model, nnx.Not(nnx.Param))
 
     def step(carry: Any, key: jax.Array, sinks: Any) -> Any:
