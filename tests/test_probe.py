@@ -197,9 +197,11 @@ def test_under_jit_vmap_and_scan():
     jitted = jax.jit(measure)(nnx.state(models[0]))
     mapped = jax.vmap(measure)(states)
     _, scanned = jax.lax.scan(lambda carry, state: (carry, measure(state)), None, states)
+    seeds = vg.profile_seeds(models, loss, X, Y)
     assert mapped.gradient_norm.shape == (3, len(single[0].names))
     for i, expected in enumerate(single):
         for got in [jitted] * (i == 0) + [
+            jax.tree.map(lambda x, i=i: x[i], seeds),
             jax.tree.map(lambda x, i=i: x[i], mapped),
             jax.tree.map(lambda x, i=i: x[i], scanned),
         ]:

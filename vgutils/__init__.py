@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from vgutils.exercises import check as check
     from vgutils.explore import explorable as explorable
     from vgutils.figures import COLORS as COLORS
-    from vgutils.figures import show as show
-    from vgutils.figures import style as style
-    from vgutils.figures import subplots as subplots
     from vgutils.figures import plot_loss as plot_loss
     from vgutils.figures import plot_network as plot_network
     from vgutils.figures import plot_profile as plot_profile
+    from vgutils.figures import show as show
+    from vgutils.figures import style as style
+    from vgutils.figures import subplots as subplots
     from vgutils.html import number as number
     from vgutils.html import say as say
     from vgutils.models import MLP as MLP
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vgutils.probe import instrument as instrument
     from vgutils.probe import norm as norm
     from vgutils.probe import profile as profile
+    from vgutils.probe import profile_seeds as profile_seeds
     from vgutils.probe import read as read
     from vgutils.quizzes import Answer as Answer
     from vgutils.quizzes import Question as Question
@@ -86,6 +87,7 @@ _ROOM_OF = {
     "instrument": "probe",
     "norm": "probe",
     "profile": "probe",
+    "profile_seeds": "probe",
     "read": "probe",
     "Answer": "quizzes",
     "Question": "quizzes",

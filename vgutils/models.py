@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -64,6 +64,30 @@ def scan_layers(layers: Any, h: jax.Array) -> jax.Array:
         return layer(h)
 
     return forward(h, layers)
+
+
+def together(models: Sequence[nnx.Module]) -> tuple[Any, Any]:
+    """Several models that differ only in their weights, as one graph and one state for `vmap`.
+
+    Args:
+        models: At least one.
+
+    Returns:
+        The graph definition that they share, and their states stacked along a new first axis.
+
+    Raises:
+        TypeError: Something among them is not an NNX module.
+        ValueError: There is none, or their structures differ.
+    """
+    if not models:
+        raise ValueError("models must hold at least one model, got none")
+    for model in models:
+        if not isinstance(model, nnx.Module):
+            raise TypeError(f"model must be a flax.nnx.Module, got {type(model).__name__}")
+    graphdefs, states = zip(*(nnx.split(model) for model in models), strict=True)
+    if any(graphdef != graphdefs[0] for graphdef in graphdefs):
+        raise ValueError("models must have one structure; these differ in more than their weights")
+    return graphdefs[0], jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
 class MLP(nnx.Module):

@@ -22,13 +22,15 @@ import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+
+from vgutils.models import together
 
 # --- norms that do not underflow ------------------------------------------------------------------
 
@@ -244,6 +246,29 @@ def profile(
     return read(tapped, nnx.merge_state(weight_gradients, sink_gradients))
 
 
+def profile_seeds(
+    models: Sequence[nnx.Module],
+    loss: Callable[..., Any],
+    *batch: Any,
+    at: str | Sequence[str] | None = None,
+) -> Profile:
+    """The `profile` of several models that differ only in their weights, as one program.
+
+    Args, raises: as for `profile`, and ValueError where the models differ in structure.
+
+    Returns:
+        One `Profile` whose arrays have the model as a leading axis.
+    """
+    graphdef, states = together(models)
+
+    @jax.jit
+    @jax.vmap
+    def measure(state: Any) -> Profile:
+        return profile(nnx.merge(graphdef, state), loss, *batch, at=at)
+
+    return measure(states)
+
+
 def instrument(
     model: nnx.Module,
     loss: Callable[..., Any],
@@ -421,7 +446,7 @@ def _remove_tap(module: Any) -> None:
             delattr(module, name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tapped_class(cls: type) -> type:
     """A subclass of a module class whose calls pass through the instance's tap, if it has one."""
     if hasattr(cls, "tapped_from"):

@@ -13,6 +13,7 @@ import optax
 from flax import nnx
 
 from vgutils import errors, probe
+from vgutils.models import together
 from vgutils.probe import Profile
 
 Loss = Callable[..., Any]
@@ -118,18 +119,12 @@ def train_seeds(
     Raises:
         TypeError, ValueError: As for `train`; or the models differ in structure.
     """
-    x, y = _check(models, optimizer, x, y, steps, batch_size)
+    x, y = _check(optimizer, x, y, steps, batch_size)
     if profile is not False:
         at = None if profile is True else profile
         models = [probe.instrument(model, loss, x[:1], y[:1], at=at) for model in models]
-    parts = [nnx.split(model, probe.WEIGHTS, ...) for model in models]
-    graphdef = parts[0][0]
-    if any(part[0] != graphdef for part in parts):
-        raise ValueError("models must have one structure; these differ in more than their weights")
-    weights, rest = (
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-        for states in ([part[1] for part in parts], [part[2] for part in parts])
-    )
+    graphdef, state = together(models)
+    weights, rest = nnx.split_state(state, probe.WEIGHTS, ...)
     keys = jnp.stack([jax.random.key(seed + i) for i in range(len(models))])
     weights, rest, history = _run(
         graphdef, optimizer, loss, steps, batch_size, weights, rest, keys, x, y
@@ -189,14 +184,9 @@ def _run(
 
 
 def _check(
-    models: Any, optimizer: Any, x: Any, y: Any, steps: Any, batch_size: Any
+    optimizer: Any, x: Any, y: Any, steps: Any, batch_size: Any
 ) -> tuple[jax.Array, jax.Array]:
-    """The data as JAX arrays, after every argument has been looked at."""
-    if not models:
-        raise ValueError("models must hold at least one model, got none")
-    for model in models:
-        if not isinstance(model, nnx.Module):
-            raise TypeError(f"model must be a flax.nnx.Module, got {type(model).__name__}")
+    """The data as JAX arrays, after every other argument has been looked at."""
     if not isinstance(optimizer, optax.GradientTransformation):
         raise TypeError(
             f"optimizer must be an optax.GradientTransformation such as optax.sgd(0.1), "
