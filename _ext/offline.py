@@ -1,0 +1,64 @@
+"""Make every page readable with no network, from a web server or straight from a folder.
+
+MathJax comes from `_vendor`; whatever the theme and its extensions would load from elsewhere, none
+of which the pages use, is left out.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+MATHJAX = "mathjax/es5/tex-chtml.js"
+# Thebe runs cells on a server; togglebutton is for directives that chapters do not use.
+UNUSED = ("thebe", "toggle", "://")
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Use the local MathJax, without the menu, which puts a tab stop on every formula."""
+    config.mathjax_path = MATHJAX
+    options = config.mathjax3_config or {}
+    options.setdefault("options", {})["enableMenu"] = False
+    config.mathjax3_config = options
+    config.nb_ipywidgets_js = {}
+
+
+def drop_unused(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Leave out scripts and styles that come from the network or belong to unused extensions."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [asset for asset in context.get(kind, []) if _is_used(asset)]
+
+
+def _is_used(asset: Any) -> bool:
+    where = f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body')}"
+    return not any(mark in where for mark in UNUSED)
+
+
+def copy_vendored(app: Sphinx, problem: Exception | None) -> None:
+    """Put MathJax beside the pages.
+
+    Not through `html_static_path`: Jupyter Book would load each of its files on every page.
+    """
+    if problem is None and app.builder.format == "html":
+        source = Path(app.srcdir, "_vendor", "mathjax")
+        target = Path(app.outdir, "_static", "mathjax")
+        if not target.exists():
+            partial = target.with_name("mathjax.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            shutil.copytree(source, partial)
+            partial.rename(target)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("config-inited", configure)
+    app.connect("html-page-context", drop_unused, priority=900)
+    app.connect("build-finished", copy_vendored)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,35 @@
+"""Which notebooks the book has, in its order."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """The notebooks that `_toc.yml` names, in order.
+
+    Args:
+        root: The book's folder.
+
+    Raises:
+        SystemExit: A page that `_toc.yml` names does not exist.
+    """
+    found = []
+    for page in parse_toc_yaml(root / "_toc.yml"):
+        notebook = root / f"{page.removesuffix('.ipynb')}.ipynb"
+        if notebook.exists():
+            found.append(notebook)
+        elif not (root / page).exists() and not notebook.with_suffix(".md").exists():
+            raise SystemExit(f"_toc.yml names {page}, but there is no such page")
+    return found
+
+
+def repository(root: Path = ROOT) -> str:
+    """Where the book lives, as `owner/name`, from the one place that says so."""
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    return project["urls"]["Repository"].removeprefix("https://github.com/")
