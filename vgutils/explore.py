@@ -45,7 +45,7 @@ _STYLE = (
     ".vg-explore .vg-row svg{display:inline;width:2.2rem;flex:none;margin:0 .4rem 0 0}"
     ".vg-explore .vg-row span{display:flex;align-items:center}"
     ".vg-explore .vg-read{min-height:1.5em;font-weight:600;margin:.2rem 0}"
-    ".vg-explore figcaption{margin:.3rem 0 0;padding:0;font-size:.9rem;color:var(--vg-soft);"
+    ".vg-explore figcaption{margin:.3rem 0 0;padding:0;font-size:.9rem;font-weight:400;color:var(--vg-soft);"
     "text-align:left}"
     "@media(max-width:30rem){.vg-explore.vg-box{padding:.7rem .6rem}}"
     ".vg-explore:not([data-ready]) .vg-set{display:none}"

@@ -35,7 +35,7 @@ _STYLE = (
     ".vg-figure{margin:1.2rem 0;max-width:46rem;color:var(--vg-ink);font:16px/1.5 var(--vg-font)}"
     ".vg-figure svg{display:block;width:100%;height:auto;margin:0 auto;background:none;"
     "fill:var(--vg-ink)}"
-    ".vg-figure figcaption{margin:.4rem auto 0;max-width:40rem;font-size:.9rem;"
+    ".vg-figure figcaption{margin:.4rem auto 0;max-width:40rem;font-size:.9rem;font-weight:400;"
     "padding:0;color:var(--vg-soft);text-align:left}"
 )
 
