@@ -55,7 +55,9 @@ def _inline(line: str) -> str:
     return "".join(parts)
 
 
-def rewrite(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def rewrite(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
     """Rewrite a docstring in place, before Napoleon reads it."""
     lines[:] = as_rst(lines)
 

@@ -55,13 +55,18 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
     for claim in claims:
         anchor = f"claim-{claim['id']}"
         if anchor in anchors:
-            LOG.warning("two claims, or a heading, are called %r", anchor, location=page)
+            LOG.warning(
+                "two claims, or a heading, are called %r", anchor, location=page
+            )
         # A link to a claim from another page is checked like a link to a heading.
         anchors[anchor] = (0, anchor, claim["statement"])
         for key in _keys(claim):
             if key not in _bibliography(env):
                 LOG.warning(
-                    "the source %r of claim %r is not in references.bib", key, anchor, location=page
+                    "the source %r of claim %r is not in references.bib",
+                    key,
+                    anchor,
+                    location=page,
                 )
 
 
@@ -93,7 +98,9 @@ class Ledger(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Make a section for each page that claims something."""
         claims = _claims(self.env)
-        pages = [p for p in map(_page_name, self.config.external_site_map) if claims.get(p)]
+        pages = [
+            p for p in map(_page_name, self.config.external_site_map) if claims.get(p)
+        ]
         count = sum(len(claims[page]) for page in pages)
         summary = (
             f"<p><strong>{count} claims hold in {len(pages)} chapters</strong>, in this build of "
@@ -103,7 +110,9 @@ class Ledger(SphinxDirective):
 
     def _section(self, page: str, claims: list[Claim]) -> nodes.section:
         title = self.env.titles[page].astext()
-        section = nodes.section("", nodes.title("", title), ids=[f"ledger-{page.split('/')[-1]}"])
+        section = nodes.section(
+            "", nodes.title("", title), ids=[f"ledger-{page.split('/')[-1]}"]
+        )
         address = self.env.app.builder.get_relative_uri(self.env.docname, page)
         items = "".join(_item(claim, address) for claim in claims)
         section += _raw(
@@ -125,11 +134,15 @@ def _item(claim: Claim, address: str) -> str:
     rows = {
         "measured": html.escape(claim["measured"]),
         "expected": html.escape(claim["expected"]),
-        "tolerance": html.escape(f"{tolerance} ({claim['reason']})" if tolerance else ""),
+        "tolerance": html.escape(
+            f"{tolerance} ({claim['reason']})" if tolerance else ""
+        ),
         "source": ", ".join(map(_placeholder, _keys(claim))) or inline(claim["source"]),
     }
     facts = "".join(
-        f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows.items() if value
+        f"<div><dt>{name}</dt><dd>{value}</dd></div>"
+        for name, value in rows.items()
+        if value
     )
     return (
         '<li><span class="vg-tick" role="img" aria-label="holds">✓</span>'
@@ -140,7 +153,9 @@ def _item(claim: Claim, address: str) -> str:
 
 def _placeholder(key: str) -> str:
     """What stands for a citation on a card and in the ledger until `link_sources`."""
-    return f'<span class="vg-cite" data-key="{html.escape(key)}">{html.escape(key)}</span>'
+    return (
+        f'<span class="vg-cite" data-key="{html.escape(key)}">{html.escape(key)}</span>'
+    )
 
 
 def link_sources(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -160,12 +175,17 @@ def link_sources(app: Sphinx, doctree: nodes.document, page: str) -> None:
     for raw in doctree.findall(nodes.raw):
         content = raw.astext()
         if "vg-cite" in content:
-            linked = re.sub(r'<span class="vg-cite" data-key="([^"]+)">.*?</span>', link, content)
+            linked = re.sub(
+                r'<span class="vg-cite" data-key="([^"]+)">.*?</span>', link, content
+            )
             raw.children = [nodes.Text(linked)]
 
 
 def _author_year(entry: Entry) -> str:
-    names = [" ".join(person.last_names).strip("{}") for person in entry.persons.get("author", [])]
+    names = [
+        " ".join(person.last_names).strip("{}")
+        for person in entry.persons.get("author", [])
+    ]
     who = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."
     return f"{who} {entry.fields.get('year', '')}".strip()
 
@@ -173,8 +193,14 @@ def _author_year(entry: Entry) -> str:
 def write_json(app: Sphinx, problem: Exception | None) -> None:
     """Write the claims for programs, beside the pages."""
     if problem is None and app.builder.format == "html":
-        claims = [{"page": page} | claim for page, own in _claims(app.env).items() for claim in own]
-        text = json.dumps({"version": 1, "claims": claims}, ensure_ascii=False, indent=1)
+        claims = [
+            {"page": page} | claim
+            for page, own in _claims(app.env).items()
+            for claim in own
+        ]
+        text = json.dumps(
+            {"version": 1, "claims": claims}, ensure_ascii=False, indent=1
+        )
         Path(app.outdir, "claims.json").write_text(text, "utf-8")
 
 

@@ -29,7 +29,11 @@ def configure(app: Sphinx, config: Config) -> None:
 
 
 def drop_unused(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+    app: Sphinx,
+    page: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
 ) -> None:
     """Leave out scripts and styles that come from the network or belong to unused extensions."""
     for kind in ("script_files", "css_files"):

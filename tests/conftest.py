@@ -24,7 +24,11 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
 def chromium() -> Iterator[Any]:
     """A headless browser."""
     playwright = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    path = (
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("google-chrome")
+    )
     if path is None:
         pytest.skip("no Chromium on this machine (set CHROMIUM to its path)")
     with playwright.sync_playwright() as started:
@@ -50,7 +54,10 @@ def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.on("request", lambda request: complaints.append(f"request {request.url}"))
         page.on("pageerror", lambda error: complaints.append(f"error {error}"))
         page.on("console", lambda message: complaints.append(f"console {message.text}"))
-        colors = {"light": "color:#222;background:#fff", "dark": "color:#ddd;background:#14181e"}
+        colors = {
+            "light": "color:#222;background:#fff",
+            "dark": "color:#ddd;background:#14181e",
+        }
         body = "".join(bundle["text/html"] for bundle in bundles)
         page.set_content(
             f'<!doctype html><html lang="en" data-theme="{theme}"><title>Outputs</title>'

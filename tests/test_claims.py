@@ -71,7 +71,10 @@ def test_holds(measured, expectation):
         (np.nextafter(1, 2), {"equals": 1}),
         (np.float32(0.1), {"equals": 0.1}),
         (2**53 + 1, {"equals": float(2**53)}),
-        (np.int64(2**62), {"equals": np.int64(2**62) + 1, "within": absolute(0.5, "half")}),
+        (
+            np.int64(2**62),
+            {"equals": np.int64(2**62) + 1, "within": absolute(0.5, "half")},
+        ),
         ([1, 2], {"at_most": 1.999}),
         ([1, 2], {"at_least": 1.001}),
         ([1, 2], {"between": (1.5, 2)}),
@@ -128,19 +131,27 @@ def test_one_value_that_is_not_finite_fails_everything(values, data, bad):
     ):
         assert holds(values, **expectation)
         assert not holds(spoiled, **expectation)
-    assert not holds(values, equals=spoiled, within=absolute(1e300, "as wide as can be"))
+    assert not holds(
+        values, equals=spoiled, within=absolute(1e300, "as wide as can be")
+    )
 
 
 @given(FINITE, st.integers(1, 10_000), st.sampled_from([-1, 1]))
 def test_rounding_holds_within_and_not_beyond(value, operations, sign):
     assume(abs(value) > 1e-100)
     tolerance = rounding(operations)
-    assert holds(value * (1 + sign * 0.5 * tolerance.value), equals=value, within=tolerance)
-    assert not holds(value * (1 + sign * 2 * tolerance.value), equals=value, within=tolerance)
+    assert holds(
+        value * (1 + sign * 0.5 * tolerance.value), equals=value, within=tolerance
+    )
+    assert not holds(
+        value * (1 + sign * 2 * tolerance.value), equals=value, within=tolerance
+    )
 
 
 @given(FINITE, FINITE, st.floats(0, 1e100), st.floats(0, 1e100))
-def test_a_wider_tolerance_never_fails_what_a_narrower_one_holds(measured, expected, one, other):
+def test_a_wider_tolerance_never_fails_what_a_narrower_one_holds(
+    measured, expected, one, other
+):
     narrow, wide = (absolute(t, "eq. (1)") for t in sorted([one, other]))
     assert holds(measured, equals=expected, within=narrow) <= holds(
         measured, equals=expected, within=wide
@@ -172,7 +183,9 @@ def test_rounding_is_enough_for_a_sum():
         total = np.float32(0)
         for term in terms:
             total += term
-        assert holds(total, equals=float(np.sum(terms, dtype=np.float64)), within=rounding(n))
+        assert holds(
+            total, equals=float(np.sum(terms, dtype=np.float64)), within=rounding(n)
+        )
 
 
 def test_rounding_knows_types_and_scale():
@@ -190,7 +203,9 @@ def test_sampling_is_z_standard_errors():
     expected = 2 * samples.std(axis=0, ddof=1) / math.sqrt(3)
     np.testing.assert_allclose(sampling(samples, z=2).value, expected)
     assert holds(
-        samples.mean(0), equals=samples.mean(0) + 0.99 * expected, within=sampling(samples, 2)
+        samples.mean(0),
+        equals=samples.mean(0) + 0.99 * expected,
+        within=sampling(samples, 2),
     )
     assert not holds(
         samples.mean(0),
@@ -303,7 +318,10 @@ def test_the_card_and_the_ledger_say_the_same(shown):
     assert record["id"] == "the-gradient-of-f-is-tiny"
     assert record["version"] == 1
     assert record["holds"] is True
-    assert (record["source"], record["source_kind"]) == ("he2015, glorot2010", "citation")
+    assert (record["source"], record["source_kind"]) == (
+        "he2015, glorot2010",
+        "citation",
+    )
     reader = Reader(bundle["text/html"])
     assert reader.ids == ["claim-the-gradient-of-f-is-tiny"]
     for words in (
@@ -331,7 +349,14 @@ def test_a_failure_shows_its_card_and_says_everything(shown):
             source=SOURCE,
         )
     message = str(failure.value)
-    for words in ("<b>No</b>", "0.2500001", "0.25", "within 4.4e-16, relative", SOURCE, "1 of 2"):
+    for words in (
+        "<b>No</b>",
+        "0.2500001",
+        "0.25",
+        "within 4.4e-16, relative",
+        SOURCE,
+        "1 of 2",
+    ):
         assert words in message
     (bundle,) = shown
     assert bundle[claims.MIME]["holds"] is False
@@ -370,7 +395,9 @@ def test_numbers_are_put_in_words(measured, expectation, words):
 
 
 def test_values_that_are_not_finite_are_counted_in_words():
-    with pytest.raises(ClaimFailed, match="1 of 3 measured values are NaN or infinite") as failure:
+    with pytest.raises(
+        ClaimFailed, match="1 of 3 measured values are NaN or infinite"
+    ) as failure:
         claim("It is so", [1.0, math.nan, 3.0], at_most=5, source=SOURCE)
     assert "2 (median of the 2 of 3 that are finite, from 1 to 3)" in str(failure.value)
 

@@ -33,7 +33,10 @@ def test_right(shown):
     [
         (lambda W, h, g: W.T @ g, "slope of tanh"),
         (lambda W, h, g: (1 - np.tanh(W @ h) ** 2) * g, "one number for each *output*"),
-        (lambda W, h, g: -W.T @ ((1 - np.tanh(W @ h) ** 2) * g), "is expected. Going back"),
+        (
+            lambda W, h, g: -W.T @ ((1 - np.tanh(W @ h) ** 2) * g),
+            "is expected. Going back",
+        ),
         (lambda W, h, g: W.T @ ((1 - np.tanh(W @ h) ** 2) * g) * np.nan, "NaN"),
         (lambda W, h, g: np.zeros((2, 2)), "shape should be `(2,)`, yours is `(2, 2)`"),
     ],
@@ -46,7 +49,9 @@ def test_wrong_answers_get_a_hint_each(shown, answer, hint):
     assert verdict(shown).startswith("↻ Not yet.")
 
 
-@pytest.mark.parametrize("answer", [..., None, lambda W, h, g: None, lambda W, h, g: ...])
+@pytest.mark.parametrize(
+    "answer", [..., None, lambda W, h, g: None, lambda W, h, g: ...]
+)
 def test_no_answer_yet(shown, answer):
     assert not check("chain_rule.vjp", answer)
     assert verdict(shown).startswith("○ Not attempted yet.")
@@ -80,7 +85,9 @@ def test_an_interrupt_is_not_an_answer(shown):
 
 @pytest.mark.parametrize("name", ["chain_rule.vpj", "chain_rule", "nothing.like_it"])
 def test_unknown_names_list_the_known(shown, name):
-    with pytest.raises(ValueError, match=r"there are chain_rule\.vjp|chain_rule\.vjp") as error:
+    with pytest.raises(
+        ValueError, match=r"there are chain_rule\.vjp|chain_rule\.vjp"
+    ) as error:
         check(name, ...)
     if name == "chain_rule.vpj":
         assert "there are chain_rule.vjp" in str(error.value)
@@ -94,7 +101,13 @@ def test_every_exercise_belongs_to_a_file_of_its_chapter():
 
 def test_every_check_survives_nonsense(shown):
     for name in exercises.names():
-        for nonsense in (0, "x", np.zeros(3), lambda *args: 0.0, lambda *args: args[99]):
+        for nonsense in (
+            0,
+            "x",
+            np.zeros(3),
+            lambda *args: 0.0,
+            lambda *args: args[99],
+        ):
             assert not check(name, nonsense), name
 
 

@@ -34,7 +34,9 @@ def show(**changes) -> None:
 
 
 def data(bundle) -> dict:
-    return json.loads(re.search(r'type="application/json">(.*?)</script>', bundle["text/html"])[1])
+    return json.loads(
+        re.search(r'type="application/json">(.*?)</script>', bundle["text/html"])[1]
+    )
 
 
 def points(path: str) -> np.ndarray:
@@ -69,7 +71,9 @@ def test_the_static_picture_is_the_starting_one(shown):
     packed = data(shown[0])
     svg = ElementTree.fromstring(re.search(r"<svg xmlns.*?</svg>", html, re.S)[0])
     paths = [
-        p.get("d") for p in svg.iter("{http://www.w3.org/2000/svg}path") if p.get("data-curve")
+        p.get("d")
+        for p in svg.iter("{http://www.w3.org/2000/svg}path")
+        if p.get("data-curve")
     ]
     assert paths == packed["frames"][4]
     assert packed["readouts"][4] in html
@@ -78,7 +82,10 @@ def test_the_static_picture_is_the_starting_one(shown):
 
 
 def test_bands_zeros_and_what_is_not_finite(shown):
-    values = {2: [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]], 3: [[0.0, np.nan, 1.0], [1.0, np.inf, -2.0]]}
+    values = {
+        2: [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]],
+        3: [[0.0, np.nan, 1.0], [1.0, np.inf, -2.0]],
+    }
     show(parameters={"n": [2, 3]}, curves=lambda n: values[n], readout="{smallest}")
     clean, troubled = data(shown[0])["frames"]
     assert clean[0].endswith("z")
@@ -100,7 +107,9 @@ def test_a_gap_in_the_data_is_a_gap_in_the_line(shown):
 
 @given(st.lists(st.floats(1e-30, 1e30), min_size=2, max_size=20, unique=True))
 def test_drawn_values_are_the_values(values):
-    axis = explore._Axis("y_scale", "log", [np.array(values)], explore.BOTTOM, explore.TOP)
+    axis = explore._Axis(
+        "y_scale", "log", [np.array(values)], explore.BOTTOM, explore.TOP
+    )
     placed = axis.place(values)
     placed = placed / explore.FINE
     assert placed.min() >= explore.TOP
@@ -111,7 +120,9 @@ def test_drawn_values_are_the_values(values):
         axis.high - axis.low
     )
     unit = (axis.high - axis.low) / (explore.BOTTOM - explore.TOP)
-    np.testing.assert_allclose(back, np.log10(values), atol=0.51 * unit / explore.FINE + 1e-9)
+    np.testing.assert_allclose(
+        back, np.log10(values), atol=0.51 * unit / explore.FINE + 1e-9
+    )
 
 
 @given(
@@ -121,7 +132,11 @@ def test_drawn_values_are_the_values(values):
     st.integers(3, 8),
 )
 def test_ticks_are_few_round_and_inside(start, width, scale, most):
-    ends = np.array([start, start + width]) if scale == "linear" else np.array([width, width * 10])
+    ends = (
+        np.array([start, start + width])
+        if scale == "linear"
+        else np.array([width, width * 10])
+    )
     axis = explore._Axis("x_scale", scale, [ends], 0, 500)
     ticks = axis.ticks(most)
     assert 1 <= len(ticks) <= most + 2
@@ -143,12 +158,24 @@ def test_ticks_are_few_round_and_inside(start, width, scale, most):
         ({"curves": lambda **_: []}, ValueError, "shape"),
         ({"curves": lambda **_: {}}, ValueError, "empty"),
         ({"curves": lambda **_: np.zeros((2, 2, 2))}, ValueError, "shape"),
-        ({"curves": lambda **_: np.full(3, np.nan)}, ValueError, "nothing can be drawn"),
+        (
+            {"curves": lambda **_: np.full(3, np.nan)},
+            ValueError,
+            "nothing can be drawn",
+        ),
         ({"curves": lambda depth, **_: {f"{depth}": [1.0]}}, ValueError, "labels"),
-        ({"curves": lambda **_: {f"{i}": [1.0] for i in range(7)}}, ValueError, "told apart"),
+        (
+            {"curves": lambda **_: {f"{i}": [1.0] for i in range(7)}},
+            ValueError,
+            "told apart",
+        ),
         ({"x": [1, 2]}, ValueError, "x at"),
         ({"x": lambda depth, **_: np.full(depth, np.nan)}, ValueError, "finite"),
-        ({"x": lambda depth, **_: np.arange(depth), "x_scale": "log"}, ValueError, "above 0"),
+        (
+            {"x": lambda depth, **_: np.arange(depth), "x_scale": "log"},
+            ValueError,
+            "above 0",
+        ),
         ({"y_scale": "symlog"}, ValueError, "y_scale"),
         ({"readout": "{depht}"}, ValueError, "readout may name depth"),
         ({"readout": lambda **_: 3}, TypeError, "readout"),
@@ -158,7 +185,11 @@ def test_ticks_are_few_round_and_inside(start, width, scale, most):
         ({"caption": ""}, ValueError, "caption"),
         ({"title": ""}, ValueError, "title"),
         ({"x_label": ""}, ValueError, "x_label"),
-        ({"parameters": {"depth": range(2, 400), "activation": ["a", "b"]}}, ValueError, "fewer"),
+        (
+            {"parameters": {"depth": range(2, 400), "activation": ["a", "b"]}},
+            ValueError,
+            "fewer",
+        ),
     ],
 )
 def test_what_is_refused(shown, changes, error, match):
@@ -193,13 +224,18 @@ def test_moving_a_slider_and_a_menu_redraws(shown, open_page):
 
 def test_several_on_a_page_are_apart(shown, open_page):
     show()
-    show(title="Another", parameters={"depth": [3, 5], "activation": ["tanh", "x", "y"]})
+    show(
+        title="Another", parameters={"depth": [3, 5], "activation": ["tanh", "x", "y"]}
+    )
     page = open_page(*shown)
     page.get_by_label("activation").nth(1).select_option("y")
     assert page.locator(".vg-read").nth(0).inner_text() == data(shown[0])["readouts"][0]
     assert page.locator(".vg-read").nth(1).inner_text() == data(shown[1])["readouts"][2]
     assert (
-        page.evaluate("Object.keys(window).filter(k => /^(root|data|draw|inputs)$/.test(k))") == []
+        page.evaluate(
+            "Object.keys(window).filter(k => /^(root|data|draw|inputs)$/.test(k))"
+        )
+        == []
     )
 
 
@@ -238,7 +274,11 @@ def test_all_outputs_are_accessible_and_fit(shown, open_page, theme, width):
     vg.claim("It is so", 1.0, equals=1, source="he2015")
     with pytest.raises(vg.ClaimFailed):
         vg.claim(
-            "It is not so", 1.0, equals=2, within=vg.rounding(9), source="derivation: " + "x" * 90
+            "It is not so",
+            1.0,
+            equals=2,
+            within=vg.rounding(9),
+            source="derivation: " + "x" * 90,
         )
     vg.quiz(vg.Question("Is it?", [("yes", True, "It is."), ("no", False, "It is.")]))
     for answer in (..., lambda W, h, g: W.T @ g, 7):
@@ -256,9 +296,8 @@ def test_outputs_work_in_a_sandboxed_frame(shown, open_page):
     import html
 
     show()
-    frame = (
-        f'<iframe sandbox="allow-scripts" srcdoc="{html.escape(shown[0]["text/html"])}"></iframe>'
-    )
+    inner = html.escape(shown[0]["text/html"])
+    frame = f'<iframe sandbox="allow-scripts" srcdoc="{inner}"></iframe>'
     page = open_page({"text/html": frame})
     inside = page.frame_locator("iframe")
     inside.get_by_label("activation").select_option("sigmoid")

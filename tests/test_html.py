@@ -13,12 +13,26 @@ from hypothesis import strategies as st
 
 from vgutils import html
 
-TEXTS = {"blue", "orange", "green", "purple", "gold", "grey", "ink", "soft", "good", "warn", "bad"}
+TEXTS = {
+    "blue",
+    "orange",
+    "green",
+    "purple",
+    "gold",
+    "grey",
+    "ink",
+    "soft",
+    "good",
+    "warn",
+    "bad",
+}
 
 
 def luminance(color: str) -> float:
     channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels
+    ]
     return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
 
@@ -30,7 +44,10 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 @pytest.mark.parametrize(
     ("theme", "grounds"),
-    [(0, ["#ffffff", "panel"]), (1, ["#14181e", "#111111", "#383838", "panel", "paper"])],
+    [
+        (0, ["#ffffff", "panel"]),
+        (1, ["#14181e", "#111111", "#383838", "panel", "paper"]),
+    ],
     ids=["light", "dark"],
 )
 def test_every_text_colour_reads_on_every_ground(name, theme, grounds):
@@ -44,14 +61,30 @@ def seen(color: str, deficiency: str) -> np.ndarray:
     """The colour in CIE Lab as a colour-blind eye sees it (Machado et al. 2009, severity 1)."""
     matrix = {
         "none": np.eye(3),
-        "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
-        "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+        "protan": [
+            [0.152, 1.053, -0.205],
+            [0.115, 0.786, 0.099],
+            [-0.004, -0.048, 1.052],
+        ],
+        "deutan": [
+            [0.367, 0.861, -0.228],
+            [0.280, 0.673, 0.047],
+            [-0.012, 0.043, 0.969],
+        ],
     }[deficiency]
     channels = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    linear = np.where(
+        channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+    )
     linear = np.clip(np.array(matrix) @ linear, 0, 1)
     xyz = (
-        np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+        np.array(
+            [
+                [0.4124, 0.3576, 0.1805],
+                [0.2126, 0.7152, 0.0722],
+                [0.0193, 0.1192, 0.9505],
+            ]
+        )
         @ linear
         / [0.9505, 1.0, 1.089]
     )
@@ -62,7 +95,9 @@ def seen(color: str, deficiency: str) -> np.ndarray:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("deficiency", ["none", "protan", "deutan"])
 def test_the_first_three_line_colours_are_told_apart(theme, deficiency):
-    colors = [seen(html.PALETTE[n][theme], deficiency) for n in ("blue", "orange", "green")]
+    colors = [
+        seen(html.PALETTE[n][theme], deficiency) for n in ("blue", "orange", "green")
+    ]
     for i in range(3):
         for j in range(i):
             assert np.linalg.norm(colors[i] - colors[j]) > 20
@@ -91,7 +126,8 @@ def test_number(value, words):
 def test_typeset_leaves_names_alone():
     assert html.typeset("he-2015e-05x and a-1") == "he-2015e-05x and a-1"
     assert (
-        html.typeset("from -2 to 3e-05") == "from −2 to 3\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10⁻⁵"
+        html.typeset("from -2 to 3e-05")
+        == "from −2 to 3\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10⁻⁵"
     )
 
 
@@ -101,7 +137,9 @@ def test_inline_lets_no_markup_through(content):
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attributes: tags.append((tag, attributes))
     parser.feed(html.inline(content))
-    assert all(tag in ("code", "em", "strong") and not attributes for tag, attributes in tags)
+    assert all(
+        tag in ("code", "em", "strong") and not attributes for tag, attributes in tags
+    )
 
 
 def test_inline_markup():
@@ -115,7 +153,10 @@ def test_slugs_are_anchors(one, other):
     slug = html.slug(one)
     assert slug
     assert all(c.isascii() and (c.isalnum() or c == "-") for c in slug)
-    letters = "".join(c for c in one if c.isalnum()), "".join(c for c in other if c.isalnum())
+    letters = (
+        "".join(c for c in one if c.isalnum()),
+        "".join(c for c in other if c.isalnum()),
+    )
     if len(one) > 60 and len(other) > 60 and letters[0] != letters[1]:
         assert slug != html.slug(other)
 
@@ -135,7 +176,9 @@ def test_say_shows_markdown(shown):
         - indented
     """)
     assert shown == [
-        dict.fromkeys(("text/markdown", "text/plain"), "The ratio is **0.5**.\n\n- indented")
+        dict.fromkeys(
+            ("text/markdown", "text/plain"), "The ratio is **0.5**.\n\n- indented"
+        )
     ]
 
 
@@ -148,7 +191,9 @@ def test_say_wants_words(value, error):
 
 
 def test_a_plain_script_prints_and_loads_no_ipython():
-    script = "import sys, vgutils.html as h; h.say('hello'); print('IPython' in sys.modules)"
+    script = (
+        "import sys, vgutils.html as h; h.say('hello'); print('IPython' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

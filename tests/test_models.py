@@ -15,9 +15,21 @@ from vgutils import activations, initializers, models
 
 
 @settings(deadline=None, max_examples=8)
-@given(st.integers(1, 5), st.integers(1, 7), st.sampled_from(sorted(activations.ACTIVATIONS)))
+@given(
+    st.integers(1, 5),
+    st.integers(1, 7),
+    st.sampled_from(sorted(activations.ACTIVATIONS)),
+)
 def test_an_mlp_equals_numpy(depth, width, name):
-    model = vg.MLP(3, width, depth, 2, name, bias_init=jax.nn.initializers.normal(), rngs=nnx.Rngs(1))
+    model = vg.MLP(
+        3,
+        width,
+        depth,
+        2,
+        name,
+        bias_init=jax.nn.initializers.normal(),
+        rngs=nnx.Rngs(1),
+    )
     x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     layers = [(model.first.linear.kernel[...], model.first.linear.bias[...])]
     if depth > 1:
@@ -26,7 +38,9 @@ def test_an_mlp_equals_numpy(depth, width, name):
     h = x
     for w, b in layers:
         h = np.asarray(activations.get(name)(h @ np.asarray(w) + np.asarray(b)))
-    expected = h @ np.asarray(model.readout.kernel[...]) + np.asarray(model.readout.bias[...])
+    expected = h @ np.asarray(model.readout.kernel[...]) + np.asarray(
+        model.readout.bias[...]
+    )
     np.testing.assert_allclose(model(jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -39,7 +53,8 @@ def test_activations_equal_their_formulas():
         "relu": np.maximum(z, 0),
         "leaky_relu": np.where(z > 0, z, 0.01 * z),
         "elu": np.where(z > 0, z, np.expm1(z)),
-        "selu": 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(z)),
+        "selu": 1.0507009873554805
+        * np.where(z > 0, z, 1.6732632423543772 * np.expm1(z)),
         "gelu": z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
         "silu": z / (1 + np.exp(-z)),
         "softplus": np.log1p(np.exp(z)),
@@ -64,7 +79,9 @@ def test_depth_is_data():
     def lines(depth):
         model = vg.MLP(3, 4, depth, 2, rngs=nnx.Rngs(0))
         graphdef, state = nnx.split(model)
-        program = jax.jit(jax.grad(lambda state, x: jnp.sum(nnx.merge(graphdef, state)(x))))
+        program = jax.jit(
+            jax.grad(lambda state, x: jnp.sum(nnx.merge(graphdef, state)(x)))
+        )
         return program.lower(state, jnp.ones((1, 3))).as_text().count("\n")
 
     assert lines(10) == lines(1000)
@@ -102,7 +119,9 @@ def test_rectangular_initializers_use_the_right_fan():
     for name, expected in [("lecun_normal", 1 / 100), ("glorot_normal", 2 / 1000)]:
         variance = float(initializers.get(name)(key, shape, jnp.float32).var())
         assert variance == pytest.approx(expected, rel=0.03)
-    bound = float(jnp.abs(initializers.get("torch_uniform")(key, shape, jnp.float32)).max())
+    bound = float(
+        jnp.abs(initializers.get("torch_uniform")(key, shape, jnp.float32)).max()
+    )
     assert 0.98 * 0.1 < bound <= 0.1
 
 
@@ -110,17 +129,35 @@ def test_scaled_initializers():
     key = jax.random.key(0)
     w = initializers.scaled_normal(3.0)(key, (500, 300), jnp.float32)
     assert float(w.std() * np.sqrt(500)) == pytest.approx(3, rel=0.02)
-    singular = jnp.linalg.svd(initializers.scaled_orthogonal(0.7)(key, (50, 50)), compute_uv=False)
+    singular = jnp.linalg.svd(
+        initializers.scaled_orthogonal(0.7)(key, (50, 50)), compute_uv=False
+    )
     np.testing.assert_allclose(singular, 0.7, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: vg.MLP(3, 4, -1, 2, rngs=nnx.Rngs(0)), ValueError, "depth must be at least 1"),
-        (lambda: vg.MLP(3, 0, 1, 2, rngs=nnx.Rngs(0)), ValueError, "width must be at least 1"),
-        (lambda: vg.MLP(3, 4.0, 1, 2, rngs=nnx.Rngs(0)), TypeError, "width must be an integer"),
-        (lambda: vg.MLP(3, 4, True, 2, rngs=nnx.Rngs(0)), TypeError, "depth must be an integer"),
+        (
+            lambda: vg.MLP(3, 4, -1, 2, rngs=nnx.Rngs(0)),
+            ValueError,
+            "depth must be at least 1",
+        ),
+        (
+            lambda: vg.MLP(3, 0, 1, 2, rngs=nnx.Rngs(0)),
+            ValueError,
+            "width must be at least 1",
+        ),
+        (
+            lambda: vg.MLP(3, 4.0, 1, 2, rngs=nnx.Rngs(0)),
+            TypeError,
+            "width must be an integer",
+        ),
+        (
+            lambda: vg.MLP(3, 4, True, 2, rngs=nnx.Rngs(0)),
+            TypeError,
+            "depth must be an integer",
+        ),
         (
             lambda: vg.MLP(3, 4, 1, 2, "sigmod", rngs=nnx.Rngs(0)),
             ValueError,
@@ -137,9 +174,21 @@ def test_scaled_initializers():
             ValueError,
             r"last axis of 3 features, got shape \(2, 5\)",
         ),
-        (lambda: models.stack(lambda r: r, 0, nnx.Rngs(0)), ValueError, "size must be at least 1"),
-        (lambda: initializers.scaled_normal(0), ValueError, "sigma_w must be finite and above 0"),
-        (lambda: initializers.scaled_orthogonal("1"), TypeError, "sigma_w must be a number"),
+        (
+            lambda: models.stack(lambda r: r, 0, nnx.Rngs(0)),
+            ValueError,
+            "size must be at least 1",
+        ),
+        (
+            lambda: initializers.scaled_normal(0),
+            ValueError,
+            "sigma_w must be finite and above 0",
+        ),
+        (
+            lambda: initializers.scaled_orthogonal("1"),
+            TypeError,
+            "sigma_w must be a number",
+        ),
     ],
 )
 def test_bad_input_is_named(call, error, message):

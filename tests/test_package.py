@@ -17,7 +17,9 @@ from vgutils import datasets, errors, settings
 
 def test_import_loads_nothing_heavy():
     code = "import sys, vgutils; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     heavy = {"jax", "flax", "optax", "numpy", "matplotlib", "IPython"}
     assert heavy.isdisjoint(loaded.stdout.split())
 
@@ -35,7 +37,11 @@ def test_every_public_thing_has_a_docstring():
         module = importlib.import_module(f"vgutils.{room}")
         assert module.__doc__
         for name, thing in vars(module).items():
-            if callable(thing) and not name.startswith("_") and thing.__module__ == module.__name__:
+            if (
+                callable(thing)
+                and not name.startswith("_")
+                and thing.__module__ == module.__name__
+            ):
                 assert thing.__doc__, f"{room}.{name}"
 
 
@@ -70,7 +76,9 @@ def test_splits_share_no_image_and_depend_on_the_seed():
 def test_digits_look_like_digits():
     """The mean picture of each class classifies held-out images far above chance."""
     data = datasets.digits()
-    means = np.stack([data.x_train[data.y_train == digit].mean(0) for digit in range(10)])
+    means = np.stack(
+        [data.x_train[data.y_train == digit].mean(0) for digit in range(10)]
+    )
     nearest = ((data.x_test[:, None] - means) ** 2).sum(-1).argmin(1)
     assert (nearest == data.y_test).mean() > 0.7
 
@@ -94,7 +102,9 @@ def test_the_full_set_without_its_package_says_what_to_install(monkeypatch):
 def test_bad_dataset_arguments():
     with pytest.raises(ValueError, match="source must be one of bundled, full"):
         datasets.digits(source="web")
-    with pytest.raises(ValueError, match="test_fraction must be finite and above 0 and at most"):
+    with pytest.raises(
+        ValueError, match="test_fraction must be finite and above 0 and at most"
+    ):
         datasets.digits(test_fraction=0)
     with pytest.raises(TypeError, match="seed must be an integer"):
         datasets.digits(seed=0.5)

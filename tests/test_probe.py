@@ -25,14 +25,18 @@ Y = jnp.arange(8) % 3
 
 
 def loss(model, x, y):
-    return optax.softmax_cross_entropy_with_integer_labels(model(x).astype(jnp.float32), y).mean()
+    return optax.softmax_cross_entropy_with_integer_labels(
+        model(x).astype(jnp.float32), y
+    ).mean()
 
 
 class Unrolled(nnx.Module):
     """The same network as an MLP of depth 4, written out layer by layer."""
 
     def __init__(self, mlp):
-        copies = [jax.tree.map(lambda w, i=i: w[i], nnx.state(mlp.hidden)) for i in range(3)]
+        copies = [
+            jax.tree.map(lambda w, i=i: w[i], nnx.state(mlp.hidden)) for i in range(3)
+        ]
         graphdef = nnx.graphdef(mlp.first)
         self.first = mlp.first
         self.a, self.b, self.c = (nnx.merge(graphdef, state) for state in copies)
@@ -43,7 +47,15 @@ class Unrolled(nnx.Module):
 
 
 def mlp(seed=0, depth=4, **options):
-    return vg.MLP(6, 5, depth, 3, options.pop("activation", "tanh"), rngs=nnx.Rngs(seed), **options)
+    return vg.MLP(
+        6,
+        5,
+        depth,
+        3,
+        options.pop("activation", "tanh"),
+        rngs=nnx.Rngs(seed),
+        **options,
+    )
 
 
 def weights_of(model):
@@ -86,18 +98,27 @@ def test_gradients_equal_finite_differences_in_float64(scanned):
     for layer in range(4):
 
         def shifted(shift, layer=layer):
-            return plain_loss(pairs, [shift if i == layer else s for i, s in enumerate(none)], X, Y)
+            return plain_loss(
+                pairs, [shift if i == layer else s for i, s in enumerate(none)], X, Y
+            )
 
         def reweighted(w, layer=layer):
-            changed = [(w, b) if i == layer else (v, b) for i, (v, b) in enumerate(pairs)]
+            changed = [
+                (w, b) if i == layer else (v, b) for i, (v, b) in enumerate(pairs)
+            ]
             return plain_loss(changed, none, X, Y)
 
         def rebiased(b, layer=layer):
-            changed = [(w, b) if i == layer else (w, c) for i, (w, c) in enumerate(pairs)]
+            changed = [
+                (w, b) if i == layer else (w, c) for i, (w, c) in enumerate(pairs)
+            ]
             return plain_loss(changed, none, X, Y)
 
         hidden.append(np.linalg.norm(difference(shifted, none[0])))
-        parts = difference(reweighted, pairs[layer][0]), difference(rebiased, pairs[layer][1])
+        parts = (
+            difference(reweighted, pairs[layer][0]),
+            difference(rebiased, pairs[layer][1]),
+        )
         weight.append(np.sqrt(sum(np.sum(part**2) for part in parts)))
 
     profile = vg.profile(model if scanned else Unrolled(model), loss, X, Y)
@@ -106,7 +127,9 @@ def test_gradients_equal_finite_differences_in_float64(scanned):
     # Central differences are off by step^2 and by rounding / step: both near 1e-10 here.
     outputs = [name for name in profile.names if not name.endswith("linear")][:4]
     np.testing.assert_allclose(profile.at(*outputs).gradient_norm, hidden, rtol=1e-5)
-    np.testing.assert_allclose(profile.at(*linears).weight_gradient_norm, weight, rtol=1e-5)
+    np.testing.assert_allclose(
+        profile.at(*linears).weight_gradient_norm, weight, rtol=1e-5
+    )
 
 
 def perturbed_gradients(model, dtype):
@@ -116,7 +139,8 @@ def perturbed_gradients(model, dtype):
         h = model.first(x) + shifts[0]
         for i, shift in enumerate(shifts[1:]):
             layer = nnx.merge(
-                nnx.graphdef(model.hidden), jax.tree.map(lambda w: w[i], nnx.state(model.hidden))
+                nnx.graphdef(model.hidden),
+                jax.tree.map(lambda w, i=i: w[i], nnx.state(model.hidden)),
             )
             h = layer(h) + shift
         logits = model.readout(h).astype(jnp.float32)
@@ -137,12 +161,17 @@ def test_hidden_gradients_equal_those_of_added_perturbations(dtype):
     expected = perturbed_gradients(model, dtype)
     # bfloat16 keeps 8 bits; the two programs may round a handful of operations differently.
     tolerance = 1e-5 if dtype == jnp.float32 else 8 * 2.0**-8
-    np.testing.assert_allclose(profile.at(*states).gradient_norm, expected, rtol=tolerance)
+    np.testing.assert_allclose(
+        profile.at(*states).gradient_norm, expected, rtol=tolerance
+    )
 
 
 def test_scanned_and_unrolled_stacks_agree_row_by_row():
     model = mlp()
-    scanned, unrolled = vg.profile(model, loss, X, Y), vg.profile(Unrolled(model), loss, X, Y)
+    scanned, unrolled = (
+        vg.profile(model, loss, X, Y),
+        vg.profile(Unrolled(model), loss, X, Y),
+    )
     assert scanned.names[:6] == (
         "first.linear",
         "first",
@@ -188,7 +217,9 @@ def test_the_model_computes_the_same_with_taps_and_is_not_changed():
 def test_under_jit_vmap_and_scan():
     models = [mlp(seed) for seed in range(3)]
     graphdef = nnx.graphdef(models[0])
-    states = jax.tree.map(lambda *w: jnp.stack(w), *(nnx.state(model) for model in models))
+    states = jax.tree.map(
+        lambda *w: jnp.stack(w), *(nnx.state(model) for model in models)
+    )
     single = [vg.profile(model, loss, X, Y) for model in models]
 
     def measure(state):
@@ -196,7 +227,9 @@ def test_under_jit_vmap_and_scan():
 
     jitted = jax.jit(measure)(nnx.state(models[0]))
     mapped = jax.vmap(measure)(states)
-    _, scanned = jax.lax.scan(lambda carry, state: (carry, measure(state)), None, states)
+    _, scanned = jax.lax.scan(
+        lambda carry, state: (carry, measure(state)), None, states
+    )
     seeds = vg.profile_seeds(models, loss, X, Y)
     assert mapped.gradient_norm.shape == (3, len(single[0].names))
     for i, expected in enumerate(single):
@@ -205,7 +238,9 @@ def test_under_jit_vmap_and_scan():
             jax.tree.map(lambda x, i=i: x[i], mapped),
             jax.tree.map(lambda x, i=i: x[i], scanned),
         ]:
-            for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+            for a, b in zip(
+                jax.tree.leaves(got), jax.tree.leaves(expected), strict=True
+            ):
                 np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6)
 
 
@@ -265,7 +300,9 @@ def test_the_plain_norm_underflows_where_ours_does_not():
 
 
 @given(
-    st.lists(st.tuples(st.integers(-126, 120), st.integers(1, 9)), min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.integers(-126, 120), st.integers(1, 9)), min_size=1, max_size=6
+    ),
 )
 @settings(deadline=None)
 def test_sums_of_several_arrays_add_up(parts):
@@ -333,7 +370,9 @@ class Mixed(nnx.Module):
         self.norm = nnx.BatchNorm(4, rngs=rngs)
         self.drop = nnx.Dropout(0.5, rngs=rngs)
         self.rnn = nnx.RNN(nnx.LSTMCell(4, 8, rngs=rngs))
-        self.attend = nnx.MultiHeadAttention(num_heads=2, in_features=8, decode=False, rngs=rngs)
+        self.attend = nnx.MultiHeadAttention(
+            num_heads=2, in_features=8, decode=False, rngs=rngs
+        )
         self.twice = nnx.Linear(8, 8, rngs=rngs)
         self.never = nnx.Linear(2, 2, rngs=rngs)
 
@@ -361,7 +400,9 @@ def test_a_model_of_many_kinds_of_layer():
     # The same dropout mask and statistics as an uninstrumented gradient from the same state.
     expected = nnx.grad(square)(nnx.clone(model), x)["conv"]
     both = np.sqrt(sum(np.sum(np.square(g[...])) for g in jax.tree.leaves(expected)))
-    np.testing.assert_allclose(profile.at("conv").weight_gradient_norm[0], both, rtol=1e-5)
+    np.testing.assert_allclose(
+        profile.at("conv").weight_gradient_norm[0], both, rtol=1e-5
+    )
 
 
 def test_a_layer_used_twice_adds_up_its_calls():
@@ -383,7 +424,9 @@ def test_a_layer_used_twice_adds_up_its_calls():
     )(jnp.zeros((8, 6)), jnp.zeros((8, 6)))
     expected = np.sqrt(np.sum(inner**2) + np.sum(outer**2))
     profile = vg.profile(model, total, X, at="layer")
-    np.testing.assert_allclose(profile.at("layer").gradient_norm[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        profile.at("layer").gradient_norm[0], expected, rtol=1e-5
+    )
 
 
 def test_naming_submodules_taps_only_those_and_keeps_all_weights():
@@ -430,7 +473,9 @@ def test_a_batch_sharded_over_devices_gives_the_same_profile():
         "JAX_PLATFORMS": "cpu",
     }
     root = Path(__file__).parents[1]
-    subprocess.run([sys.executable, "-c", SHARDED], check=True, env=environment, cwd=root)
+    subprocess.run(
+        [sys.executable, "-c", SHARDED], check=True, env=environment, cwd=root
+    )
 
 
 # --- the profile ----------------------------------------------------------------------------------
@@ -440,7 +485,9 @@ def test_rows_by_pattern_brackets_being_plain_characters():
     profile = vg.profile(mlp(), loss, X, Y)
     assert profile.at("hidden[1]").names == ("hidden[1]",)
     assert profile.at("*.linear").names[:2] == ("first.linear", "hidden[0].linear")
-    with pytest.raises(ValueError, match=r"patterns must match a row among first.linear"):
+    with pytest.raises(
+        ValueError, match=r"patterns must match a row among first.linear"
+    ):
         profile.at("nothing")
 
 
@@ -456,11 +503,19 @@ def test_to_dict_is_plain_data():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: vg.profile(jnp.ones(3), loss, X, Y), TypeError, "model must be a flax.nnx.Module"),
+        (
+            lambda: vg.profile(jnp.ones(3), loss, X, Y),
+            TypeError,
+            "model must be a flax.nnx.Module",
+        ),
         (lambda: vg.profile(mlp(), None, X, Y), TypeError, "loss must be callable"),
         (lambda: vg.profile(mlp(), lambda m, x: m(x), X), TypeError, "floating scalar"),
         (lambda: vg.profile(mlp(), lambda m, x: 1, X), TypeError, "floating scalar"),
-        (lambda: vg.profile(mlp(), loss, X, Y, at="hiden"), ValueError, "at must match"),
+        (
+            lambda: vg.profile(mlp(), loss, X, Y, at="hiden"),
+            ValueError,
+            "at must match",
+        ),
         (lambda: vg.read(mlp(), None), ValueError, "tapped must come from instrument"),
     ],
 )
@@ -488,4 +543,6 @@ def test_a_stack_along_another_axis_is_refused():
 def test_a_loss_that_returns_more_than_the_scalar():
     with_aux = functools.partial(lambda m, x, y: (loss(m, x, y), "anything"))
     expected = vg.profile(mlp(), loss, X, Y).gradient_norm
-    np.testing.assert_array_equal(vg.profile(mlp(), with_aux, X, Y).gradient_norm, expected)
+    np.testing.assert_array_equal(
+        vg.profile(mlp(), with_aux, X, Y).gradient_norm, expected
+    )

@@ -27,13 +27,29 @@ MANY = Question(
         (("", ONE.answers), ValueError, "prompt"),
         ((3, ONE.answers), TypeError, "prompt"),
         (("Why?", ONE.answers[:1]), ValueError, "two or more"),
-        (("Why?", [("a", True, "yes"), ("a", False, "no")]), ValueError, "all different"),
+        (
+            ("Why?", [("a", True, "yes"), ("a", False, "no")]),
+            ValueError,
+            "all different",
+        ),
         (("Why?", [("a", False, "no"), ("b", False, "no")]), ValueError, "exactly one"),
         (("Why?", [("a", True, "yes"), ("b", True, "yes")]), ValueError, "exactly one"),
-        (("Why?", [("a", False, "no"), ("b", False, "no")], True), ValueError, "at least one"),
-        (("Why?", [("a", True, ""), ("b", False, "no")]), ValueError, "feedback to 'a'"),
+        (
+            ("Why?", [("a", False, "no"), ("b", False, "no")], True),
+            ValueError,
+            "at least one",
+        ),
+        (
+            ("Why?", [("a", True, ""), ("b", False, "no")]),
+            ValueError,
+            "feedback to 'a'",
+        ),
         (("Why?", [("a", True), ("b", False, "no")]), TypeError, "correct, feedback"),
-        (("Why?", [("a", "yes", "yes"), ("b", False, "no")]), TypeError, "correct, feedback"),
+        (
+            ("Why?", [("a", "yes", "yes"), ("b", False, "no")]),
+            TypeError,
+            "correct, feedback",
+        ),
     ],
 )
 def test_what_a_question_refuses(arguments, error, match):
@@ -77,7 +93,10 @@ def test_feedback_for_every_answer(shown, open_page):
 
     second.get_by_label("small weights").check()
     second.get_by_role("button", name="Check").click()
-    assert second.locator("output").inner_text() == "✗ Not all of them yet. They are one half."
+    assert (
+        second.locator("output").inner_text()
+        == "✗ Not all of them yet. They are one half."
+    )
     second.get_by_label("small slopes").check()
     second.get_by_role("button", name="Check").click()
     assert second.locator("output").inner_text().startswith("✓ Right.")

@@ -19,11 +19,16 @@ from vgutils import theory
 @pytest.mark.parametrize("power", range(9))
 def test_moments_of_a_gaussian(power):
     expected = 0 if power % 2 else float(mpmath.fac2(power - 1))
-    assert theory.expectation(lambda z: z**power) == pytest.approx(expected, abs=1e-12, rel=1e-12)
+    assert theory.expectation(lambda z: z**power) == pytest.approx(
+        expected, abs=1e-12, rel=1e-12
+    )
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.sampled_from(["sigmoid", "tanh", "relu", "gelu", "softplus"]), st.floats(0.01, 9.0))
+@given(
+    st.sampled_from(["sigmoid", "tanh", "relu", "gelu", "softplus"]),
+    st.floats(0.01, 9.0),
+)
 def test_expectations_equal_adaptive_quadrature(name, variance):
     phi = vg.activations.get(name)
 
@@ -32,7 +37,9 @@ def test_expectations_equal_adaptive_quadrature(name, variance):
             return float(phi(jnp.asarray(z))) ** 2 * np.exp(-(z**2) / (2 * variance))
 
     reach = 10 * np.sqrt(variance)
-    whole, _ = integrate.quad(integrand, -reach, reach, points=[0], epsabs=1e-10, limit=200)
+    whole, _ = integrate.quad(
+        integrand, -reach, reach, points=[0], epsabs=1e-10, limit=200
+    )
     expected = whole / np.sqrt(2 * np.pi * variance)
     got = theory.expectation(lambda z: phi(z) ** 2, variance=variance)
     assert got == pytest.approx(expected, rel=1e-8)
@@ -42,27 +49,39 @@ def test_published_values():
     slope = theory.slope("sigmoid")
     with mpmath.workdps(20):
         exact = mpmath.quad(
-            lambda z: (mpmath.exp(-z) / (1 + mpmath.exp(-z)) ** 2) ** 2 * mpmath.npdf(z),
+            lambda z: (
+                (mpmath.exp(-z) / (1 + mpmath.exp(-z)) ** 2) ** 2 * mpmath.npdf(z)
+            ),
             [-12, 0, 12],
         )
-    assert theory.expectation(lambda z: slope(z) ** 2) == pytest.approx(float(exact), rel=1e-12)
+    assert theory.expectation(lambda z: slope(z) ** 2) == pytest.approx(
+        float(exact), rel=1e-12
+    )
     # He et al. (2015): a factor 2 keeps the variance of a ReLU network, at any variance.
     for q in (0.3, 1.0, 7.0):
-        assert theory.chi_1("relu", q, sigma_w=np.sqrt(2)) == pytest.approx(1, rel=1e-12)
-        assert theory.length_map("relu", q, sigma_w=np.sqrt(2)) == pytest.approx(q, rel=1e-12)
+        assert theory.chi_1("relu", q, sigma_w=np.sqrt(2)) == pytest.approx(
+            1, rel=1e-12
+        )
+        assert theory.length_map("relu", q, sigma_w=np.sqrt(2)) == pytest.approx(
+            q, rel=1e-12
+        )
 
 
 def test_fixed_point_is_a_root_of_the_length_map():
     settings = {"sigma_w": 1.5, "sigma_b": 0.3}
     q = theory.fixed_point("tanh", **settings)
-    root = optimize.brentq(lambda q: theory.length_map("tanh", q, **settings) - q, 1e-3, 10)
+    root = optimize.brentq(
+        lambda q: theory.length_map("tanh", q, **settings) - q, 1e-3, 10
+    )
     assert q == pytest.approx(root, rel=1e-9)
     assert theory.fixed_point("tanh", sigma_w=0.5) == pytest.approx(0, abs=1e-12)
 
 
 def test_depth_scale_is_infinite_only_at_the_edge():
     assert theory.depth_scale("tanh", sigma_w=1.0, sigma_b=0.3) < 100
-    assert theory.depth_scale("linear", sigma_w=0.5) == pytest.approx(1 / np.log(4), rel=1e-9)
+    assert theory.depth_scale("linear", sigma_w=0.5) == pytest.approx(
+        1 / np.log(4), rel=1e-9
+    )
 
 
 def test_gradient_profile_is_the_product_of_the_factors():
@@ -85,11 +104,18 @@ def test_gradient_profile_of_a_simulated_wide_network():
 
     def ratios(seed):
         init = vg.initializers.scaled_normal(sigma_w)
-        model = vg.MLP(width, width, depth, 8, "tanh", kernel_init=init, rngs=nnx.Rngs(seed))
-        x, direction = (
-            jax.random.normal(jax.random.key(seed + i), (4, n)) for i, n in ((99, width), (77, 8))
+        model = vg.MLP(
+            width, width, depth, 8, "tanh", kernel_init=init, rngs=nnx.Rngs(seed)
         )
-        norms = vg.profile(model, loss, x, direction, at="*linear").at("*.linear").gradient_norm
+        x, direction = (
+            jax.random.normal(jax.random.key(seed + i), (4, n))
+            for i, n in ((99, width), (77, 8))
+        )
+        norms = (
+            vg.profile(model, loss, x, direction, at="*linear")
+            .at("*.linear")
+            .gradient_norm
+        )
         return np.asarray(norms / norms[-1])
 
     sample = np.array([ratios(seed) for seed in range(6)])
@@ -108,12 +134,32 @@ def test_theory_is_float64_and_leaves_the_default_alone():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: theory.expectation(jnp.tanh, variance=-1), ValueError, "variance must be"),
-        (lambda: theory.chi_1("tahn", 1.0, sigma_w=1.0), ValueError, "did you mean 'tanh'"),
-        (lambda: theory.chi_1(3, 1.0, sigma_w=1.0), TypeError, "activation must be one of"),
-        (lambda: theory.chi_1("tanh", 1.0, sigma_w=0), ValueError, "sigma_w must be finite and"),
+        (
+            lambda: theory.expectation(jnp.tanh, variance=-1),
+            ValueError,
+            "variance must be",
+        ),
+        (
+            lambda: theory.chi_1("tahn", 1.0, sigma_w=1.0),
+            ValueError,
+            "did you mean 'tanh'",
+        ),
+        (
+            lambda: theory.chi_1(3, 1.0, sigma_w=1.0),
+            TypeError,
+            "activation must be one of",
+        ),
+        (
+            lambda: theory.chi_1("tanh", 1.0, sigma_w=0),
+            ValueError,
+            "sigma_w must be finite and",
+        ),
         (lambda: theory.chi_1("tanh", -1.0, sigma_w=1), ValueError, "variance must be"),
-        (lambda: theory.length_map("tanh", 1.0, sigma_w=1, sigma_b=np.nan), ValueError, "sigma_b"),
+        (
+            lambda: theory.length_map("tanh", 1.0, sigma_w=1, sigma_b=np.nan),
+            ValueError,
+            "sigma_b",
+        ),
         (
             lambda: theory.gradient_profile("tanh", -3, q=1, sigma_w=1),
             ValueError,

@@ -38,7 +38,9 @@ def test_gradient_descent_equals_a_loop():
         losses.append(value)
     trained, history = vg.train(mlp(), optax.sgd(0.3), X, Y, steps=5)
     np.testing.assert_allclose(history.loss, losses, rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(nnx.state(trained)), jax.tree.leaves(state), strict=True):
+    for a, b in zip(
+        jax.tree.leaves(nnx.state(trained)), jax.tree.leaves(state), strict=True
+    ):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert history.profile is None
 
@@ -46,7 +48,9 @@ def test_gradient_descent_equals_a_loop():
 @pytest.mark.parametrize("optimizer", [optax.sgd(0.1, momentum=0.9), optax.adamw(1e-2)])
 def test_recording_the_profile_does_not_change_the_training(optimizer):
     plain, history = vg.train(mlp(), optimizer, X, Y, steps=6, batch_size=8, seed=3)
-    same, recorded = vg.train(mlp(), optimizer, X, Y, steps=6, batch_size=8, seed=3, profile=True)
+    same, recorded = vg.train(
+        mlp(), optimizer, X, Y, steps=6, batch_size=8, seed=3, profile=True
+    )
     np.testing.assert_allclose(history.loss, recorded.loss, rtol=1e-5)
     for a, b in zip(
         jax.tree.leaves(nnx.state(plain)), jax.tree.leaves(nnx.state(same)), strict=True
@@ -60,7 +64,9 @@ def test_the_first_profile_is_that_of_the_untrained_model():
     expected = vg.profile(mlp(), training.cross_entropy, X, Y)
     assert history.profile.names == expected.names
     assert history.profile.gradient_norm.shape == (4, len(expected.names))
-    np.testing.assert_allclose(history.profile.gradient_norm[0], expected.gradient_norm, rtol=1e-5)
+    np.testing.assert_allclose(
+        history.profile.gradient_norm[0], expected.gradient_norm, rtol=1e-5
+    )
 
 
 def test_seeds_as_one_program_equal_single_runs():
@@ -70,7 +76,9 @@ def test_seeds_as_one_program_equal_single_runs():
     )
     assert together.loss.shape == (3, 5)
     for i, model in enumerate(models):
-        alone, history = vg.train(model, optax.sgd(0.1), X, Y, steps=5, batch_size=4, seed=7 + i)
+        alone, history = vg.train(
+            model, optax.sgd(0.1), X, Y, steps=5, batch_size=4, seed=7 + i
+        )
         np.testing.assert_allclose(together.loss[i], history.loss, rtol=1e-5)
         np.testing.assert_allclose(trained[i](X), alone(X), rtol=1e-4, atol=1e-5)
 
@@ -95,7 +103,9 @@ def test_accuracy_and_loss_by_hand():
     logits = np.asarray(model(X), np.float64)
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = -np.log(p[np.arange(32), np.asarray(Y)]).mean()
-    assert float(training.cross_entropy(model, X, Y)) == pytest.approx(expected, rel=1e-5)
+    assert float(training.cross_entropy(model, X, Y)) == pytest.approx(
+        expected, rel=1e-5
+    )
     share = (logits.argmax(1) == np.asarray(Y)).mean()
     assert float(training.accuracy(model, X, Y)) == pytest.approx(share)
 
@@ -104,11 +114,19 @@ def test_accuracy_and_loss_by_hand():
     ("changes", "error", "message"),
     [
         ({"model": 3}, TypeError, "model must be a flax.nnx.Module"),
-        ({"optimizer": 0.1}, TypeError, "optimizer must be an optax.GradientTransformation"),
+        (
+            {"optimizer": 0.1},
+            TypeError,
+            "optimizer must be an optax.GradientTransformation",
+        ),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
         ({"steps": 2.0}, TypeError, "steps must be an integer"),
         ({"batch_size": -4}, ValueError, "batch_size must be at least 1"),
-        ({"x": X[:5]}, ValueError, r"as many examples, got shapes \(5, 6\) and \(32,\)"),
+        (
+            {"x": X[:5]},
+            ValueError,
+            r"as many examples, got shapes \(5, 6\) and \(32,\)",
+        ),
         ({"x": X[:0], "y": Y[:0]}, ValueError, "x must not be empty"),
         ({"x": X.at[3, 3].set(jnp.nan)}, ValueError, "x must be finite, got 1 values"),
         ({"x": np.array(["a"] * 32)}, TypeError, "x must be a numeric array"),
@@ -116,9 +134,21 @@ def test_accuracy_and_loss_by_hand():
     ],
 )
 def test_bad_input_is_named(changes, error, message):
-    given = {"model": mlp(), "optimizer": optax.sgd(0.1), "x": X, "y": Y, "steps": 2} | changes
+    given = {
+        "model": mlp(),
+        "optimizer": optax.sgd(0.1),
+        "x": X,
+        "y": Y,
+        "steps": 2,
+    } | changes
     with pytest.raises(error, match=message):
-        vg.train(given.pop("model"), given.pop("optimizer"), given.pop("x"), given.pop("y"), **given)
+        vg.train(
+            given.pop("model"),
+            given.pop("optimizer"),
+            given.pop("x"),
+            given.pop("y"),
+            **given,
+        )
 
 
 def test_models_of_different_structure_are_refused():

@@ -19,7 +19,12 @@ from execute import Execution, execute
 from toc import ROOT, notebooks
 
 # What needs the environment of the book: its builder, its pages, a browser.
-BOOK_TESTS = {"test_book.py", "test_build.py", "test_extensions.py", "test_notebooks.py"}
+BOOK_TESTS = {
+    "test_book.py",
+    "test_build.py",
+    "test_extensions.py",
+    "test_notebooks.py",
+}
 
 
 def install(python: str, root: Path, folder: Path) -> None:
@@ -33,13 +38,17 @@ def install(python: str, root: Path, folder: Path) -> None:
     pip = ["-m", "pip", "--disable-pip-version-check"]
     # Nothing is downloaded: what builds the wheel is in requirements.txt.
     offline = ["--no-deps", "--no-build-isolation", "-q"]
-    subprocess.run([sys.executable, *pip, "wheel", *offline, "-w", folder, root], check=True)
+    subprocess.run(
+        [sys.executable, *pip, "wheel", *offline, "-w", folder, root], check=True
+    )
     wheel = next(folder.glob("vgutils-*.whl"))
     again = ["--force-reinstall", "--no-deps", "--no-index", "-q"]
     subprocess.run([python, *pip, "install", *again, wheel], check=True)
 
 
-def run_notebooks(python: str, paths: Sequence[Path], folder: Path, workers: int | None) -> int:
+def run_notebooks(
+    python: str, paths: Sequence[Path], folder: Path, workers: int | None
+) -> int:
     """Execute copies of the notebooks, each in its own folder, and say how it went.
 
     Args:
@@ -65,7 +74,9 @@ def run_notebooks(python: str, paths: Sequence[Path], folder: Path, workers: int
         verdict = "FAILED after" if done.failure else "done in"
         print(f"  {done.path.name} {verdict} {done.seconds:.1f} s", flush=True)
 
-    os.environ.pop("PYTHONPATH", None)  # Which could lead to the vgutils of the book's folder.
+    os.environ.pop(
+        "PYTHONPATH", None
+    )  # Which could lead to the vgutils of the book's folder.
     runs = execute(homes, on_start=start, on_end=end, python=python, workers=workers)
     failed = [(run.path.name, run.failure) for run in runs if run.failure]
     for name, failure in failed:
@@ -92,10 +103,14 @@ def run_tests(python: str, root: Path, folder: Path) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Install, test and execute; the exit code is 0 only if everything passes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--python", default=sys.executable, help="an interpreter, or its path")
+    parser.add_argument(
+        "--python", default=sys.executable, help="an interpreter, or its path"
+    )
     parser.add_argument("--tests", action="store_true", help="run the unit tests first")
     parser.add_argument("--workers", type=int, help="notebooks that run at a time")
-    parser.add_argument("notebooks", nargs="*", type=Path, help="all of the book if not given")
+    parser.add_argument(
+        "notebooks", nargs="*", type=Path, help="all of the book if not given"
+    )
     options = parser.parse_args(arguments)
     # An environment's python is a link: its path must stay as it is.
     python = shutil.which(options.python)
@@ -106,8 +121,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(name)
         install(python, ROOT, folder)
         problems = run_tests(python, ROOT, folder) if options.tests else 0
-        problems += run_notebooks(python, options.notebooks or notebooks(), folder, options.workers)
-    print("Every notebook runs alone." if not problems else "Not everything runs alone.")
+        problems += run_notebooks(
+            python, options.notebooks or notebooks(), folder, options.workers
+        )
+    print(
+        "Every notebook runs alone." if not problems else "Not everything runs alone."
+    )
     return bool(problems)
 
 

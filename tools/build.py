@@ -58,7 +58,9 @@ def build(root: Path, workers: int | None = None) -> Path:
 
 def _execution_key(root: Path) -> str:
     """A name for everything that a notebook's outputs depend on, beside its own cells."""
-    switches = {name: value for name, value in os.environ.items() if name.startswith("VG_")}
+    switches = {
+        name: value for name, value in os.environ.items() if name.startswith("VG_")
+    }
     surroundings = repr((sys.version_info, sorted(switches.items())))
     package = Path(ROOT, "vgutils").rglob("*")
     sources = [p for p in package if p.is_file() and "__pycache__" not in p.parts]
@@ -76,7 +78,9 @@ def _digest(files: Iterable[Path], more: str) -> str:
     content = hashlib.sha256(more.encode())
     for file in sorted(files):
         if file.exists():
-            content.update(str(file).encode() + hashlib.sha256(file.read_bytes()).digest())
+            content.update(
+                str(file).encode() + hashlib.sha256(file.read_bytes()).digest()
+            )
     return content.hexdigest()[:16]
 
 
@@ -92,7 +96,10 @@ def _run_chapters(root: Path, folder: Path, workers: int | None) -> None:
     for path in notebooks(root):
         try:
             cache.merge_match_into_notebook(nbformat.read(path, as_version=4))
-        except (KeyError, NotJSONError):  # Not there, or cut short when a build was killed.
+        except (
+            KeyError,
+            NotJSONError,
+        ):  # Not there, or cut short when a build was killed.
             waiting[path] = path.parent
     if not waiting:
         print("Every chapter is up to date.")
@@ -118,12 +125,16 @@ def _run_chapters(root: Path, folder: Path, workers: int | None) -> None:
     failed = [run.failure.explain(name(run.path)) for run in done if run.failure]
     if failed:
         count = f"{len(failed)} notebook{'s' * (len(failed) > 1)} failed"
-        raise BuildFailed("\n\n".join([*failed, f"{count}; the book was not rendered."]))
+        raise BuildFailed(
+            "\n\n".join([*failed, f"{count}; the book was not rendered."])
+        )
 
 
 def _render(root: Path, cache: Path) -> Path:
     """Render every page that changed, and stop at the end if any had a warning."""
-    from jupyter_book.sphinx import build_sphinx  # Two seconds that a failed chapter need not wait.
+    from jupyter_book.sphinx import (
+        build_sphinx,  # Two seconds that a failed chapter need not wait.
+    )
 
     stage = root / "_build" / "stage"
     # Warnings appear once, when a page is read; a stage that had some, or was cut short, would be
@@ -141,7 +152,10 @@ def _render(root: Path, cache: Path) -> Path:
         str(pages),
         noconfig=True,  # Jupyter Book makes what would be conf.py.
         path_config=str(root / "_config.yml"),
-        confoverrides={"nb_execution_cache_path": str(cache), "latex_individualpages": False},
+        confoverrides={
+            "nb_execution_cache_path": str(cache),
+            "latex_individualpages": False,
+        },
         warningiserror=True,
         keep_going=True,
         quiet=True,
@@ -149,7 +163,9 @@ def _render(root: Path, cache: Path) -> Path:
     if isinstance(result, OSError):
         raise result
     if result:
-        raise BuildFailed("The pages have problems, listed above; the book was not put in place.")
+        raise BuildFailed(
+            "The pages have problems, listed above; the book was not put in place."
+        )
     key_file.write_text(key, "utf-8")
     return pages
 
@@ -201,7 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nThe book cannot be written: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped. What was finished is kept: the next build goes on from there.")
+        print(
+            "\nStopped. What was finished is kept: the next build goes on from there."
+        )
         return 130
     seconds = time.monotonic() - started
     print(f"\n{_count_claims(index)}; {seconds:.0f} s.\nThe book is at {index}")

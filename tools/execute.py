@@ -128,7 +128,9 @@ def _kernel(python: str, environment: Mapping[str, str]) -> Iterator[KernelSpecM
     with tempfile.TemporaryDirectory(prefix="kernel-") as home:
         folder = Path(home, "kernels", "book")
         folder.mkdir(parents=True)
-        flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS"), environment.get("XLA_FLAGS")]))
+        flags = " ".join(
+            filter(None, [os.environ.get("XLA_FLAGS"), environment.get("XLA_FLAGS")])
+        )
         description = {
             "argv": [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
             "display_name": "book",
@@ -136,10 +138,15 @@ def _kernel(python: str, environment: Mapping[str, str]) -> Iterator[KernelSpecM
             # The reader's own IPython profile and plotting backend would change the pages.
             "env": dict(environment)
             | ({"XLA_FLAGS": flags} if flags else {})
-            | {"IPYTHONDIR": home, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+            | {
+                "IPYTHONDIR": home,
+                "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            },
         }
         folder.joinpath("kernel.json").write_text(json.dumps(description), "utf-8")
-        yield KernelSpecManager(kernel_dirs=[str(folder.parent)], ensure_native_kernel=False)
+        yield KernelSpecManager(
+            kernel_dirs=[str(folder.parent)], ensure_native_kernel=False
+        )
 
 
 async def _execute_one(path: Path, folder: Path, specs: KernelSpecManager) -> Execution:
@@ -158,7 +165,9 @@ async def _execute_one(path: Path, folder: Path, specs: KernelSpecManager) -> Ex
         await client.async_execute()
     except CellExecutionError:
         failure = _failed_cell(notebook)
-    except Exception as error:  # A kernel that dies or hangs is a failure of this notebook only.
+    except (
+        Exception
+    ) as error:  # A kernel that dies or hangs is a failure of this notebook only.
         failure = Failure(f"{type(error).__name__}: {error}")
     finally:
         if manager.has_kernel:

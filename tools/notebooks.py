@@ -36,7 +36,7 @@ def bootstrap(root: Path = ROOT) -> str:
     """The first code cell of every notebook."""
     return (
         "import importlib.util\n\n"
-        'if importlib.util.find_spec("vgutils") is None:  # on Colab, or alone in an empty folder\n'
+        'if importlib.util.find_spec("vgutils") is None:  # on Colab, or alone\n'
         f'    %pip install -q --no-deps "vgutils @ git+https://github.com/{repository(root)}"'
     )
 
@@ -59,7 +59,10 @@ def canonical(text: str) -> str:
 
 def _canonical_cell(cell: NotebookNode) -> dict[str, Any]:
     source = "\n".join(line.rstrip() for line in cell.source.strip("\n").split("\n"))
-    kept: dict[str, Any] = {"cell_type": cell.cell_type, "source": source.splitlines(True)}
+    kept: dict[str, Any] = {
+        "cell_type": cell.cell_type,
+        "source": source.splitlines(True),
+    }
     if cell.cell_type != "code":
         return kept | {"metadata": {}}
     tags = set(cell.metadata.get("tags", []))
@@ -86,7 +89,9 @@ def _name_cells(cells: Sequence[dict[str, Any]]) -> None:
 # The rules. Each takes a cell, or a whole notebook, and yields what is wrong with it.
 
 ROLE = re.compile(r"\{([\w:.-]+)\}`")
-MATH_AND_CODE = re.compile(r"```.*?```|~~~.*?~~~|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
+MATH_AND_CODE = re.compile(
+    r"```.*?```|~~~.*?~~~|`[^`]*`|\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL
+)
 LINK = re.compile(r"\]\([^)]*\)|<[^>]*>|\{cite[:tp]*\}`[^`]*`")
 MEASURED = re.compile(
     r"(?<![\w.])\d+\.\d+(?![\w.]*\.\d)|\d+(?:\.\d+)?[eE][+-]?\d+\b|\b10\^|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+"
@@ -121,7 +126,11 @@ def check_numbers(cell: NotebookNode) -> Iterator[str]:
 
 def check_length(cell: NotebookNode) -> Iterator[str]:
     """A cell is read in one glance."""
-    allowed = PLUMBING_LINES if set(cell.metadata.get("tags", [])) & FOLDING_TAGS else CODE_LINES
+    allowed = (
+        PLUMBING_LINES
+        if set(cell.metadata.get("tags", [])) & FOLDING_TAGS
+        else CODE_LINES
+    )
     lines = len(cell.source.splitlines())
     if lines > allowed:
         yield f"{lines} lines of code, at most {allowed}"
@@ -135,7 +144,9 @@ def check_tags(cell: NotebookNode) -> Iterator[str]:
 
 def check_alternative_text(cell: NotebookNode) -> Iterator[str]:
     """A figure says what it shows to those who cannot see it."""
-    for call in re.findall(r"\bvg\.(?:show|explorable)\((?:[^()]|\([^()]*\))*", cell.source):
+    for call in re.findall(
+        r"\bvg\.(?:show|explorable)\((?:[^()]|\([^()]*\))*", cell.source
+    ):
         if not re.search(r"\balt\s*=", call):
             yield f"{call.split('(')[0]}(...) has no alt="
 
@@ -153,9 +164,15 @@ def check_bootstrap(notebook: NotebookNode, root: Path = ROOT) -> Iterator[str]:
 def check_title(notebook: NotebookNode) -> Iterator[str]:
     """One title, at the top; sections below it without a gap in their levels."""
     first = notebook.cells[0] if notebook.cells else None
-    if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
+    if (
+        first is None
+        or first.cell_type != "markdown"
+        or not first.source.startswith("# ")
+    ):
         yield "the first cell is not a title (# ...)"
-    levels = [len(level) for level in re.findall(r"^(#+) ", _prose(notebook), re.MULTILINE)]
+    levels = [
+        len(level) for level in re.findall(r"^(#+) ", _prose(notebook), re.MULTILINE)
+    ]
     if levels.count(1) > 1:
         yield "more than one title (# ...)"
     if any(after > before + 1 for before, after in pairwise(levels)):
@@ -185,14 +202,18 @@ def check_contract(notebook: NotebookNode) -> Iterator[str]:
     for part, kind, pattern, count in CONTRACT:
         found = len(re.findall(pattern, texts[kind]))
         if found < count:
-            yield f"the chapter needs {part}" + (f", {count} times (has {found})" * (count > 1))
+            yield f"the chapter needs {part}" + (
+                f", {count} times (has {found})" * (count > 1)
+            )
     tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", [])}
     for tag in sorted({"parameters", "solution"} - tags):
         yield f"the chapter needs a cell tagged {tag}"
 
 
 def _prose(notebook: NotebookNode, *, fenced: bool = False) -> str:
-    text = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    text = "\n\n".join(
+        cell.source for cell in notebook.cells if cell.cell_type == "markdown"
+    )
     return text if fenced else re.sub(r"```.*?```", "", text, flags=re.DOTALL)
 
 
@@ -213,7 +234,9 @@ def problems(path: Path, root: Path = ROOT) -> list[str]:
     text = path.read_text("utf-8")
     try:
         notebook = nbformat.reads(text, as_version=4)
-    except Exception as error:  # nbformat raises as many kinds as there are ways to be broken.
+    except (
+        Exception
+    ) as error:  # nbformat raises as many kinds as there are ways to be broken.
         return [f"{name}: not a notebook: {error}"]
     found = []
     if canonical(text) != text:
@@ -224,7 +247,9 @@ def problems(path: Path, root: Path = ROOT) -> list[str]:
     found += [f"{name}: {problem}" for problem in whole]
     for number, cell in enumerate(notebook.cells, 1):
         rules = CELL_RULES.get(cell.cell_type, [])
-        found += [f"{name}, cell {number}: {text}" for rule in rules for text in rule(cell)]
+        found += [
+            f"{name}, cell {number}: {text}" for rule in rules for text in rule(cell)
+        ]
     return found
 
 
@@ -233,7 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=["check", "format"])
     parser.add_argument("--book", type=Path, default=ROOT, help="the book's folder")
-    parser.add_argument("notebooks", nargs="*", type=Path, help="all of the book if not given")
+    parser.add_argument(
+        "notebooks", nargs="*", type=Path, help="all of the book if not given"
+    )
     options = parser.parse_args(arguments)
     root = options.book.resolve()
     paths = [path.resolve() for path in options.notebooks] or notebooks(root)

@@ -48,7 +48,9 @@ def rename(root: Path, new: str) -> list[Path]:
     """
     old = repository(root)
     address = re.compile(rf"({HOSTS}){re.escape(old)}(?![\w-])")
-    old_site, new_site = ("https://{}.github.io/{}".format(*n.split("/")) for n in (old, new))
+    old_site, new_site = (
+        "https://{}.github.io/{}".format(*n.split("/")) for n in (old, new)
+    )
     changed = []
     for path in files(root):
         text = path.read_text("utf-8")
@@ -76,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Rewrite or check the address; the exit code is 0 if all places agree."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name", nargs="?", metavar="owner/name")
-    parser.add_argument("--check", action="store_true", help="change nothing; say what differs")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; say what differs"
+    )
     parser.add_argument("--book", type=Path, default=ROOT, help="the book's folder")
     options = parser.parse_args(arguments)
     if not options.check:

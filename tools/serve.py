@@ -19,19 +19,25 @@ class Quiet(SimpleHTTPRequestHandler):
 def main() -> None:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=8000, help="taken or not: the next free one")
+    parser.add_argument(
+        "--port", type=int, default=8000, help="taken or not: the next free one"
+    )
     port = parser.parse_args().port
     folder = ROOT / "_build" / "html"
     if not (folder / "index.html").exists():
         raise SystemExit("There is no book yet: make book")
     for free in range(port, port + 20):
         try:
-            server = ThreadingHTTPServer(("127.0.0.1", free), partial(Quiet, directory=str(folder)))
+            server = ThreadingHTTPServer(
+                ("127.0.0.1", free), partial(Quiet, directory=str(folder))
+            )
             break
         except OSError:
             continue
     else:
-        raise SystemExit(f"No free port from {port} to {port + 19}: choose another with --port")
+        raise SystemExit(
+            f"No free port from {port} to {port + 19}: choose another with --port"
+        )
     print(f"The book is at http://127.0.0.1:{free}/ (Ctrl-C stops it)", flush=True)
     try:
         server.serve_forever()

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from vgutils.exercises import check as check
     from vgutils.explore import explorable as explorable
     from vgutils.figures import COLORS as COLORS
-    from vgutils.figures import plot_loss as plot_loss
-    from vgutils.figures import plot_network as plot_network
-    from vgutils.figures import plot_profile as plot_profile
     from vgutils.figures import show as show
     from vgutils.figures import style as style
     from vgutils.figures import subplots as subplots
     from vgutils.html import number as number
     from vgutils.html import say as say
     from vgutils.models import MLP as MLP
+    from vgutils.plots import plot_loss as plot_loss
+    from vgutils.plots import plot_network as plot_network
+    from vgutils.plots import plot_profile as plot_profile
     from vgutils.probe import Profile as Profile
     from vgutils.probe import instrument as instrument
     from vgutils.probe import norm as norm
@@ -56,6 +56,7 @@ _ROOMS = (
     "html",
     "initializers",
     "models",
+    "plots",
     "probe",
     "quizzes",
     "settings",
@@ -77,9 +78,9 @@ _ROOM_OF = {
     "show": "figures",
     "style": "figures",
     "subplots": "figures",
-    "plot_loss": "figures",
-    "plot_network": "figures",
-    "plot_profile": "figures",
+    "plot_loss": "plots",
+    "plot_network": "plots",
+    "plot_profile": "plots",
     "number": "html",
     "say": "html",
     "MLP": "models",

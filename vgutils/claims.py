@@ -95,7 +95,9 @@ class Claim:
 _NUMERIC = ("measured", "expected", "tolerance", "reason")
 
 
-def rounding(operations: int, dtype: Any = np.float32, *, scale: float | None = None) -> Tolerance:
+def rounding(
+    operations: int, dtype: Any = np.float32, *, scale: float | None = None
+) -> Tolerance:
     """Allow the error that rounding alone can make in a chain of floating-point operations.
 
     Each operation is off by at most u = eps/2 of its result, n of them by γ_n = nu/(1 − nu)
@@ -126,7 +128,9 @@ def rounding(operations: int, dtype: Any = np.float32, *, scale: float | None = 
     if scale is None:
         return Tolerance(value, True, reason)
     size = _nonnegative("scale", scale)
-    return Tolerance(value * size, False, f"{reason} on numbers up to {plain_number(size)}")
+    return Tolerance(
+        value * size, False, f"{reason} on numbers up to {plain_number(size)}"
+    )
 
 
 def sampling(samples: Any, z: float = 4.0) -> Tolerance:
@@ -146,7 +150,9 @@ def sampling(samples: Any, z: float = 4.0) -> Tolerance:
     if values is None:
         raise TypeError(f"samples must be real numbers, got {_short(samples)}")
     if values.ndim == 0 or values.shape[0] < 3 or values.size == 0:
-        raise ValueError(f"samples must be at least 3 on the first axis, got shape {values.shape}")
+        raise ValueError(
+            f"samples must be at least 3 on the first axis, got shape {values.shape}"
+        )
     if not np.all(np.isfinite(_floats(values))):
         raise ValueError("samples must be finite, got NaN or infinity")
     if not 0 < z <= 10:
@@ -165,7 +171,9 @@ def relative(value: float, reason: str) -> Tolerance:
     """
     fraction = _nonnegative("value", value)
     if fraction >= 1:
-        raise ValueError(f"a relative tolerance must be below 1, or 0 would pass; got {value!r}")
+        raise ValueError(
+            f"a relative tolerance must be below 1, or 0 would pass; got {value!r}"
+        )
     return Tolerance(fraction, True, text("reason", reason))
 
 
@@ -222,7 +230,12 @@ def claim(
     """
     statement = text("statement", statement)
     source, kind = _source(source)
-    given = {"equals": equals, "at_most": at_most, "at_least": at_least, "between": between}
+    given = {
+        "equals": equals,
+        "at_most": at_most,
+        "at_least": at_least,
+        "between": between,
+    }
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) != 1:
         raise ValueError(
@@ -235,8 +248,12 @@ def claim(
             "within must be a derived tolerance (rounding, sampling, relative, absolute), got "
             f"{within!r}: a bare number does not say why it is that large"
         )
-    if between is not None and (not isinstance(between, tuple | list) or len(between) != 2):
-        raise TypeError(f"between must be two numbers (smallest, largest), got {between!r}")
+    if between is not None and (
+        not isinstance(between, tuple | list) or len(between) != 2
+    ):
+        raise TypeError(
+            f"between must be two numbers (smallest, largest), got {between!r}"
+        )
 
     problem, gap = _judge(measured, chosen[0], given[chosen[0]], within)
     digits = 9 if problem else 4  # A failure is often a matter of the later digits.
@@ -245,7 +262,9 @@ def claim(
         statement=statement,
         holds=not problem,
         measured=_describe(measured, digits),
-        expected=_expectation(chosen[0], given[chosen[0]], digits, exact=within is None),
+        expected=_expectation(
+            chosen[0], given[chosen[0]], digits, exact=within is None
+        ),
         tolerance=f"{within}{gap}" if within else "",
         reason=within.reason if within else "",
         source=source,
@@ -254,16 +273,22 @@ def claim(
     )
     _show(made, problem)
     if problem:
-        raise ClaimFailed("\n".join([f"the claim fails: {made.statement}", *_lines(made, problem)]))
+        raise ClaimFailed(
+            "\n".join([f"the claim fails: {made.statement}", *_lines(made, problem)])
+        )
     return made
 
 
-def _judge(measured: Any, kind: str, expectation: Any, within: Tolerance | None) -> tuple[str, str]:
+def _judge(
+    measured: Any, kind: str, expectation: Any, within: Tolerance | None
+) -> tuple[str, str]:
     """Compare, and return why it fails (empty if it holds) and the largest difference in words."""
     if isinstance(expectation, bool | np.bool_) or _is_boolean(measured):
         return _judge_boolean(measured, kind, expectation, within), ""
     got = _reals(measured)
-    bounds = [_reals(value) for value in (expectation if kind == "between" else [expectation])]
+    bounds = [
+        _reals(value) for value in (expectation if kind == "between" else [expectation])
+    ]
     for name, value in [("measured", got), *(("expected", bound) for bound in bounds)]:
         if value is None:
             return f"the {name} value is not made of real numbers", ""
@@ -277,7 +302,10 @@ def _judge(measured: Any, kind: str, expectation: Any, within: Tolerance | None)
     for bound in bounds:
         assert bound is not None
         if bound.shape != got.shape[got.ndim - bound.ndim :]:
-            return f"the shapes do not fit: measured {got.shape}, expected {bound.shape}", ""
+            return (
+                f"the shapes do not fit: measured {got.shape}, expected {bound.shape}",
+                "",
+            )
         fitted.append(np.broadcast_to(bound, got.shape))
     if within is not None:
         return _judge_distance(got, fitted[0], within)
@@ -293,21 +321,32 @@ def _judge(measured: Any, kind: str, expectation: Any, within: Tolerance | None)
     return _count(holds), ""
 
 
-def _judge_boolean(measured: Any, kind: str, expectation: Any, within: Tolerance | None) -> str:
+def _judge_boolean(
+    measured: Any, kind: str, expectation: Any, within: Tolerance | None
+) -> str:
     if kind != "equals" or within is not None:
         return "a true-or-false value can only equal True or False"
     if not (_is_boolean(measured) and isinstance(expectation, bool | np.bool_)):
         return "a true-or-false value is compared with something else"
     got = np.asarray(measured)
-    return _count(got == bool(expectation)) if got.size else f"measured is empty, shape {got.shape}"
+    return (
+        _count(got == bool(expectation))
+        if got.size
+        else f"measured is empty, shape {got.shape}"
+    )
 
 
-def _judge_distance(got: np.ndarray, expected: np.ndarray, within: Tolerance) -> tuple[str, str]:
+def _judge_distance(
+    got: np.ndarray, expected: np.ndarray, within: Tolerance
+) -> tuple[str, str]:
     allowed = _reals(within.value)
     if allowed is None or not np.all(np.isfinite(allowed)) or np.any(allowed < 0):
         return f"the tolerance {within.value!r} is not a finite number from 0 up", ""
     if allowed.shape != got.shape[got.ndim - allowed.ndim :]:
-        return f"the shapes do not fit: measured {got.shape}, tolerance {allowed.shape}", ""
+        return (
+            f"the shapes do not fit: measured {got.shape}, tolerance {allowed.shape}",
+            "",
+        )
     with np.errstate(over="ignore"):
         difference = np.abs(_floats(_exact(operator.sub, got, expected)))
         if within.is_relative:
@@ -316,7 +355,9 @@ def _judge_distance(got: np.ndarray, expected: np.ndarray, within: Tolerance) ->
     note = f"; largest difference {plain_number(worst, 2)}"
     problem = _count(np.isfinite(difference) & (difference <= allowed))
     if problem and within.is_relative and np.any(expected == 0):
-        problem += " (around an expected 0 a relative tolerance allows nothing: give a scale)"
+        problem += (
+            " (around an expected 0 a relative tolerance allows nothing: give a scale)"
+        )
     return problem, note
 
 
@@ -346,7 +387,11 @@ def _count(holds: np.ndarray) -> str:
     failing = int(np.sum(~holds))
     if not failing:
         return ""
-    return f"{failing} of {holds.size} values are outside" if holds.size > 1 else "it is outside"
+    return (
+        f"{failing} of {holds.size} values are outside"
+        if holds.size > 1
+        else "it is outside"
+    )
 
 
 def _is_boolean(value: Any) -> bool:
@@ -367,7 +412,9 @@ def _reals(value: Any) -> np.ndarray | None:
         return array
     if kind == "f":
         return array.astype(np.float64)
-    if kind == "V" and array.dtype.names is None:  # bfloat16 and the small floats of JAX.
+    if (
+        kind == "V" and array.dtype.names is None
+    ):  # bfloat16 and the small floats of JAX.
         try:
             return array.astype(np.float64)
         except (TypeError, ValueError):
@@ -381,7 +428,9 @@ def _reals(value: Any) -> np.ndarray | None:
 def _finite(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind != "O":
         return np.isfinite(array)
-    flat = [isinstance(v, numbers.Rational) or bool(np.isfinite(v)) for v in array.ravel()]
+    flat = [
+        isinstance(v, numbers.Rational) or bool(np.isfinite(v)) for v in array.ravel()
+    ]
     return np.array(flat, bool).reshape(array.shape)
 
 
@@ -436,7 +485,11 @@ def _describe(value: Any, digits: int) -> str:
     middle = plain_number(float(np.median(_floats(good))), digits)
     span = _span(good, digits)
     span = f"from {span}" if " to " in span else "all alike"
-    count = count if good.size == array.size else f"the {good.size} of {array.size} that are finite"
+    count = (
+        count
+        if good.size == array.size
+        else f"the {good.size} of {array.size} that are finite"
+    )
     return f"{middle} (median of {count}, {span})"
 
 
@@ -447,7 +500,11 @@ def _expectation(kind: str, value: Any, digits: int, *, exact: bool = False) -> 
         return f"from {low} to {high}" if one else f"at least {low}, at most {high}"
     if _is_boolean(value):
         return _describe(value, digits)
-    words = {"at_most": "at most ", "at_least": "at least ", "equals": "exactly " * exact}
+    words = {
+        "at_most": "at most ",
+        "at_least": "at least ",
+        "equals": "exactly " * exact,
+    }
     prefix = words.get(kind, "")
     array = _reals(value)
     if array is None or array.ndim == 0 or array.size == 0:
@@ -515,5 +572,7 @@ def _show(made: Claim, problem: str) -> None:
         f'<a href="#{anchor}" aria-label="Link to this claim">¶</a></div>'
         f"<p>{inline(made.statement)}</p><dl>{''.join(rows)}</dl></div>"
     )
-    plain = "\n".join([f"{sign} {verdict.lower()}: {made.statement}", *_lines(made, problem)])
+    plain = "\n".join(
+        [f"{sign} {verdict.lower()}: {made.statement}", *_lines(made, problem)]
+    )
     display_html(body, plain, style=_STYLE, mime={MIME: made.to_dict()})

@@ -33,7 +33,9 @@ class Digits:
     source: str
 
 
-def digits(*, source: str = "bundled", test_fraction: float = 0.2, seed: int = 0) -> Digits:
+def digits(
+    *, source: str = "bundled", test_fraction: float = 0.2, seed: int = 0
+) -> Digits:
     """Load MNIST digits (LeCun et al., 1998).
 
     Args:
@@ -59,7 +61,9 @@ def digits(*, source: str = "bundled", test_fraction: float = 0.2, seed: int = 0
     x = images.reshape(len(images), -1).astype(np.float32)
     mean, std = x[~test].mean(), x[~test].std()
     x, y = (x - mean) / std, labels.astype(np.int32)
-    print(f"MNIST digits ({source}): {(~test).sum()} to train on, {test.sum()} held out")
+    print(
+        f"MNIST digits ({source}): {(~test).sum()} to train on, {test.sum()} held out"
+    )
     return Digits(x[~test], y[~test], x[test], y[test], source)
 
 
@@ -82,7 +86,9 @@ def _bundled_digits() -> tuple[np.ndarray, np.ndarray]:
             "or use source='full'"
         )
     if hashlib.sha256(path.read_bytes()).hexdigest() != DIGITS_SHA256:
-        raise OSError(f"vgutils/data/{DIGITS_FILE} is damaged (wrong checksum): reinstall vgutils")
+        raise OSError(
+            f"vgutils/data/{DIGITS_FILE} is damaged (wrong checksum): reinstall vgutils"
+        )
     with path.open("rb") as file, np.load(file) as archive:
         return archive["images"], archive["labels"]
 

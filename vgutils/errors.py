@@ -54,9 +54,15 @@ def number(
         raise TypeError(f"{name} must be a number, got {value!r}") from None
     above = result > minimum if strict else result >= minimum
     if not (math.isfinite(result) and above and result <= maximum):
-        bounds = [f"{'above' if strict else 'at least'} {minimum:g}"] if minimum > -math.inf else []
+        bounds = (
+            [f"{'above' if strict else 'at least'} {minimum:g}"]
+            if minimum > -math.inf
+            else []
+        )
         bounds += [f"at most {maximum:g}"] if maximum < math.inf else []
-        raise ValueError(f"{name} must be {' and '.join(['finite', *bounds])}, got {value}")
+        raise ValueError(
+            f"{name} must be {' and '.join(['finite', *bounds])}, got {value}"
+        )
     return result
 
 
@@ -69,11 +75,15 @@ def one_of(name: str, value: Any, accepted: Iterable[str]) -> str:
     """
     known = list(accepted)
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of the names {', '.join(known)}, got {value!r}")
+        raise TypeError(
+            f"{name} must be one of the names {', '.join(known)}, got {value!r}"
+        )
     if value not in known:
         near = difflib.get_close_matches(value, known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}{hint}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(known)}; got {value!r}{hint}"
+        )
     return value
 
 
@@ -106,7 +116,10 @@ def array(
 
     result = value if isinstance(value, jax.Array) else np.asarray(value)
     accepted = jnp.floating if floating else jnp.number
-    if not (jnp.issubdtype(result.dtype, accepted) or (not floating and result.dtype == bool)):
+    if not (
+        jnp.issubdtype(result.dtype, accepted)
+        or (not floating and result.dtype == bool)
+    ):
         kind = "floating-point" if floating else "numeric"
         raise TypeError(f"{name} must be a {kind} array, got dtype {result.dtype}")
     if ndim is not None and result.ndim != ndim:
@@ -116,5 +129,7 @@ def array(
     if finite and not isinstance(result, jax.core.Tracer):
         bad = int(np.sum(~np.isfinite(np.asarray(result, dtype=np.float64))))
         if bad:
-            raise ValueError(f"{name} must be finite, got {bad} values that are NaN or infinite")
+            raise ValueError(
+                f"{name} must be finite, got {bad} values that are NaN or infinite"
+            )
     return result

@@ -30,7 +30,14 @@ LARGEST = 120_000
 """Characters above which a page would grow too heavy."""
 
 _COLORS = ("blue", "orange", "green", "purple", "gold", "grey")
-_DASHES: tuple[tuple[int, ...], ...] = ((), (11, 5), (2, 6), (13, 5, 2, 5), (6, 5), (20, 6))
+_DASHES: tuple[tuple[int, ...], ...] = (
+    (),
+    (11, 5),
+    (2, 6),
+    (13, 5, 2, 5),
+    (6, 5),
+    (20, 6),
+)
 
 _STYLE = (
     ".vg-explore{--vg-tone:var(--vg-blue)}"
@@ -45,8 +52,8 @@ _STYLE = (
     ".vg-explore .vg-row svg{display:inline;width:2.2rem;flex:none;margin:0 .4rem 0 0}"
     ".vg-explore .vg-row span{display:flex;align-items:center}"
     ".vg-explore .vg-read{min-height:1.5em;font-weight:600;margin:.2rem 0}"
-    ".vg-explore figcaption{margin:.3rem 0 0;padding:0;font-size:.9rem;font-weight:400;color:var(--vg-soft);"
-    "text-align:left}"
+    ".vg-explore figcaption{margin:.3rem 0 0;padding:0;font-size:.9rem;font-weight:400;"
+    "color:var(--vg-soft);text-align:left}"
     "@media(max-width:30rem){.vg-explore.vg-box{padding:.7rem .6rem}}"
     ".vg-explore:not([data-ready]) .vg-set{display:none}"
 )
@@ -139,34 +146,57 @@ def explorable(
     title = text("title", title)
     alt, caption = text("alt", alt, shortest=20), text("caption", caption, shortest=20)
     values = _parameters(parameters)
-    settings = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
+    settings = [
+        dict(zip(values, row, strict=True))
+        for row in itertools.product(*values.values())
+    ]
     drawn = [_curves(curves, x, setting) for setting in settings]
     labels = list(drawn[0])
     for setting, lines in zip(settings, drawn, strict=True):
         if list(lines) != labels:
-            raise ValueError(f"curves at {setting} have labels {list(lines)}, not {labels}")
+            raise ValueError(
+                f"curves at {setting} have labels {list(lines)}, not {labels}"
+            )
     if len(labels) > len(_COLORS):
         raise ValueError(
             f"curves has {len(labels)} lines, at most {len(_COLORS)} can be told apart"
         )
     everything = [line for lines in drawn for line in lines.values()]
     across = _Axis("x_scale", x_scale, [p for p, _ in everything], LEFT, RIGHT)
-    limits = [np.asarray(y_limits, float)] if y_limits is not None else [v for _, v in everything]
-    up = _Axis("y_scale", y_scale, limits, BOTTOM, TOP, margin=0 if y_limits is not None else 0.05)
+    limits = (
+        [np.asarray(y_limits, float)]
+        if y_limits is not None
+        else [v for _, v in everything]
+    )
+    up = _Axis(
+        "y_scale",
+        y_scale,
+        limits,
+        BOTTOM,
+        TOP,
+        margin=0 if y_limits is not None else 0.05,
+    )
     if not across.inside(np.concatenate([p for p, _ in everything])).all():
         raise ValueError(f"x must be finite{' and above 0' * across.log}")
 
     frames = [
-        [piece for p, v in lines.values() for piece in _draw(across, up, p, v)] for lines in drawn
+        [piece for p, v in lines.values() for piece in _draw(across, up, p, v)]
+        for lines in drawn
     ]
     readouts = [
-        _readout(readout, setting, lines) for setting, lines in zip(settings, drawn, strict=True)
+        _readout(readout, setting, lines)
+        for setting, lines in zip(settings, drawn, strict=True)
     ]
     first = _start(start, values)
     at = settings.index({k: values[k][i] for k, i in zip(values, first, strict=True)})
-    shown = {k: [v if isinstance(v, str) else number(v) for v in row] for k, row in values.items()}
+    shown = {
+        k: [v if isinstance(v, str) else number(v) for v in row]
+        for k, row in values.items()
+    }
     data = {"values": list(shown.values()), "frames": frames, "readouts": readouts}
-    packed = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+    packed = json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace(
+        "<", "\\u003c"
+    )
     if len(packed) > LARGEST:
         raise ValueError(
             f"the explorable is {len(packed) / 1e3:.0f} KB, at most {LARGEST / 1e3:.0f}: "
@@ -174,7 +204,8 @@ def explorable(
         )
     name = f"explore-{slug(title, 40)}" if id is None else text("id", id)
     marks = [
-        any(frame[4 * i + k] for frame in frames for i in range(len(labels))) for k in (0, 2, 3)
+        any(frame[4 * i + k] for frame in frames for i in range(len(labels)))
+        for k in (0, 2, 3)
     ]
     body = (
         f'<figure class="vg-explore vg-box" id="{html.escape(name)}" '
@@ -187,7 +218,9 @@ def explorable(
         f"<figcaption>{inline(caption)}</figcaption>"
         f'<script type="application/json">{packed}</script></figure><script>{_SCRIPT}</script>'
     )
-    view = ", ".join(f"{k} {row[i]}" for (k, row), i in zip(shown.items(), first, strict=True))
+    view = ", ".join(
+        f"{k} {row[i]}" for (k, row), i in zip(shown.items(), first, strict=True)
+    )
     plain = f"[explore: {title}. {alt}]\n{caption}\n{view}: {readouts[at]}"
     display_html(body, plain, style=_STYLE)
 
@@ -198,12 +231,21 @@ def _parameters(parameters: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]
     made = {}
     for name, row in parameters.items():
         if not str(name).isidentifier():
-            raise ValueError(f"a parameter's name is used as an argument's: {name!r} cannot be one")
+            raise ValueError(
+                f"a parameter's name is used as an argument's: {name!r} cannot be one"
+            )
         made[name] = [v.item() if isinstance(v, np.generic) else v for v in row]
         if len(made[name]) < 2 or len({str(v) for v in made[name]}) < len(made[name]):
-            raise ValueError(f"parameter {name!r} needs two or more values, all different")
-        if any(not isinstance(v, int | float | str) or isinstance(v, bool) for v in made[name]):
-            raise ValueError(f"the values of {name!r} must be numbers or texts, got {made[name]}")
+            raise ValueError(
+                f"parameter {name!r} needs two or more values, all different"
+            )
+        if any(
+            not isinstance(v, int | float | str) or isinstance(v, bool)
+            for v in made[name]
+        ):
+            raise ValueError(
+                f"the values of {name!r} must be numbers or texts, got {made[name]}"
+            )
         if len({isinstance(v, str) for v in made[name]}) > 1:
             raise ValueError(f"the values of {name!r} must be all numbers or all texts")
     return made
@@ -212,7 +254,9 @@ def _parameters(parameters: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]
 def _start(start: Mapping[str, Any] | None, values: dict[str, list[Any]]) -> list[int]:
     for name, value in (start or {}).items():
         if value not in values.get(name, []):
-            raise ValueError(f"start gives {name}={value!r}, which is not among the parameters")
+            raise ValueError(
+                f"start gives {name}={value!r}, which is not among the parameters"
+            )
     return [row.index((start or {}).get(name, row[0])) for name, row in values.items()]
 
 
@@ -221,14 +265,18 @@ def _curves(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return for each label the positions (n,) and the values (seeds, n)."""
     if not callable(curves):
-        raise TypeError(f"curves must be a function of the parameters, got {type(curves).__name__}")
+        raise TypeError(
+            f"curves must be a function of the parameters, got {type(curves).__name__}"
+        )
     given = curves(**setting)
     made = {}
     for label, one in (given if isinstance(given, Mapping) else {"": given}).items():
         try:
             values = np.asarray(one, np.float64)
         except (TypeError, ValueError):
-            raise TypeError(f"curves at {setting} are not numbers: {one!r:.80}") from None
+            raise TypeError(
+                f"curves at {setting} are not numbers: {one!r:.80}"
+            ) from None
         if values.ndim not in (1, 2) or values.size == 0:
             raise ValueError(
                 f"curves at {setting} must have shape (n,) or (seeds, n), got {values.shape}"
@@ -238,7 +286,9 @@ def _curves(
         n = values.shape[1]
         positions = np.arange(1.0, n + 1) if at is None else np.asarray(at, np.float64)
         if positions.shape != (n,):
-            raise ValueError(f"x at {setting} has shape {positions.shape}, the values have n = {n}")
+            raise ValueError(
+                f"x at {setting} has shape {positions.shape}, the values have n = {n}"
+            )
         made[str(label)] = (positions, values)
     if not made:
         raise ValueError(f"curves at {setting} are empty")
@@ -255,15 +305,21 @@ def _readout(
     fields = {k: v if isinstance(v, str) else number(v) for k, v in setting.items()}
     if len(lines) == 1:
         ((_, values),) = lines.values()
-        line = np.median(values, axis=0)  # NaN where any seed's value is, and that is said.
+        line = np.median(
+            values, axis=0
+        )  # NaN where any seed's value is, and that is said.
         with np.errstate(all="ignore"):
             facts = (line[0], line[-1], line.min(), line.max(), line[0] / line[-1])
         words = ("first", "last", "smallest", "largest", "ratio")
-        fields |= {word: number(float(fact)) for word, fact in zip(words, facts, strict=True)}
+        fields |= {
+            word: number(float(fact)) for word, fact in zip(words, facts, strict=True)
+        }
     try:
         return readout.format(**fields)
     except (KeyError, IndexError):
-        raise ValueError(f"readout may name {', '.join(fields)}; got {readout!r}") from None
+        raise ValueError(
+            f"readout may name {', '.join(fields)}; got {readout!r}"
+        ) from None
 
 
 class _Axis:
@@ -284,7 +340,9 @@ class _Axis:
         values = np.concatenate([d.ravel() for d in data])
         values = self._warp(values[self.inside(values)])
         if not values.size:
-            raise ValueError(f"nothing can be drawn on a {scale} axis: no value is finite")
+            raise ValueError(
+                f"nothing can be drawn on a {scale} axis: no value is finite"
+            )
         low, high = float(values.min()), float(values.max())
         if high - low < 1e-9 * max(1.0, abs(low)):
             low, high = low - 0.5, high + 0.5
@@ -300,14 +358,20 @@ class _Axis:
 
     def place(self, values: Any) -> np.ndarray:
         """Map values to whole fractions (`FINE`) of the drawing's units."""
-        share = (self._warp(np.asarray(values, float)) - self.low) / (self.high - self.low)
-        return np.rint(FINE * (self.start + share * (self.end - self.start))).astype(int)
+        share = (self._warp(np.asarray(values, float)) - self.low) / (
+            self.high - self.low
+        )
+        return np.rint(FINE * (self.start + share * (self.end - self.start))).astype(
+            int
+        )
 
     def ticks(self, most: int) -> list[tuple[int, str]]:
         """Place at most about `most` round numbers, with their words."""
         span = self.high - self.low
         if self.log and span > 1.2:
-            step = next(s for s in (1, 2, 3, 5, 10, 20, 50, 100, 200) if span / s <= most)
+            step = next(
+                s for s in (1, 2, 3, 5, 10, 20, 50, 100, 200) if span / s <= most
+            )
             first = math.ceil(self.low / step) * step
             exponents = range(first, math.floor(self.high) + 1, step)
             return [(int(self.place(10.0**e)) // FINE, power(e)) for e in exponents]
@@ -316,16 +380,23 @@ class _Axis:
         unit = 10.0 ** math.floor(math.log10(raw))
         width = next(unit * s for s in (1, 2, 5, 10) if unit * s >= raw)
         rounds = np.arange(math.ceil(low / width), math.floor(high / width) + 1) * width
-        return [(int(self.place(v)) // FINE, number(float(f"{v:.6g}"), 5)) for v in rounds]
+        return [
+            (int(self.place(v)) // FINE, number(float(f"{v:.6g}"), 5)) for v in rounds
+        ]
 
 
-def _draw(across: _Axis, up: _Axis, positions: np.ndarray, values: np.ndarray) -> list[str]:
+def _draw(
+    across: _Axis, up: _Axis, positions: np.ndarray, values: np.ndarray
+) -> list[str]:
     """Draw one line: its band, itself, its zeros and what is not finite, as four paths."""
     x = across.place(positions)
     good = up.inside(values)
     finite = np.isfinite(values)
     median = np.array(
-        [np.median(v[k]) if k.any() else np.nan for v, k in zip(values.T, finite.T, strict=True)]
+        [
+            np.median(v[k]) if k.any() else np.nan
+            for v, k in zip(values.T, finite.T, strict=True)
+        ]
     )
     band = ""
     if len(values) > 1:
@@ -340,8 +411,12 @@ def _draw(across: _Axis, up: _Axis, positions: np.ndarray, values: np.ndarray) -
         for run in _runs(up.inside(median))
     )
     edge = FINE * BOTTOM
-    zeros = "".join(f"M{i - 28} {edge - 28}h56l-28 48z" for i in x[(finite & ~good).any(axis=0)])
-    lost = "".join(f"M{i - 24} {edge - 24}l48 48m0-48l-48 48" for i in x[(~finite).any(axis=0)])
+    zeros = "".join(
+        f"M{i - 28} {edge - 28}h56l-28 48z" for i in x[(finite & ~good).any(axis=0)]
+    )
+    lost = "".join(
+        f"M{i - 24} {edge - 24}l48 48m0-48l-48 48" for i in x[(~finite).any(axis=0)]
+    )
     return [band, line, zeros, lost]
 
 
@@ -359,7 +434,9 @@ def _path(points: list[tuple[int, int]]) -> str:
     return "".join(steps).strip() if len(points) > 1 else f"{steps[0][:-1]}h0"
 
 
-def _controls(shown: dict[str, list[str]], values: dict[str, list[Any]], first: list[int]) -> str:
+def _controls(
+    shown: dict[str, list[str]], values: dict[str, list[Any]], first: list[int]
+) -> str:
     made = []
     for (name, words), at in zip(shown.items(), first, strict=True):
         label = html.escape(name.replace("_", " "))
@@ -378,23 +455,38 @@ def _controls(shown: dict[str, list[str]], values: dict[str, list[Any]], first: 
 
 
 def _svg(
-    across: _Axis, up: _Axis, x_label: str, y_label: str, alt: str, frame: list[str], *, clip: str
+    across: _Axis,
+    up: _Axis,
+    x_label: str,
+    y_label: str,
+    alt: str,
+    frame: list[str],
+    *,
+    clip: str,
 ) -> str:
     parts = []
     for at, word in up.ticks(6):
         parts.append(f'<path d="M{LEFT} {at}H{RIGHT}" stroke="var(--vg-grid)"/>')
-        parts.append(f'<text x="{LEFT - 10}" y="{at + 6}" text-anchor="end">{word}</text>')
+        parts.append(
+            f'<text x="{LEFT - 10}" y="{at + 6}" text-anchor="end">{word}</text>'
+        )
     for at, word in across.ticks(7):
         parts.append(f'<path d="M{at} {BOTTOM}v6" stroke="var(--vg-soft)"/>')
-        parts.append(f'<text x="{at}" y="{BOTTOM + 24}" text-anchor="middle">{word}</text>')
-    parts.append(f'<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="var(--vg-soft)"/>')
+        parts.append(
+            f'<text x="{at}" y="{BOTTOM + 24}" text-anchor="middle">{word}</text>'
+        )
+    parts.append(
+        f'<path d="M{LEFT} {TOP}V{BOTTOM}H{RIGHT}" fill="none" stroke="var(--vg-soft)"/>'
+    )
     center, middle = (LEFT + RIGHT) // 2, (TOP + BOTTOM) // 2
     for name, label, place in (
         ("x_label", x_label, f'x="{center}" y="{HEIGHT - 8}"'),
         ("y_label", y_label, f'transform="translate(20 {middle}) rotate(-90)"'),
     ):
         words = html.escape(text(name, label))
-        parts.append(f'<text {place} text-anchor="middle" font-size="17.5">{words}</text>')
+        parts.append(
+            f'<text {place} text-anchor="middle" font-size="17.5">{words}</text>'
+        )
     parts.append(f'<g clip-path="url(#{clip})"><g transform="scale({1 / FINE})">')
     for i, path in enumerate(frame):
         color = f"var(--vg-{_COLORS[i // 4]})"
@@ -436,9 +528,13 @@ def _key(labels: list[str], marks: list[bool]) -> str:
     ]
     pen = 'fill="none" stroke="var(--vg-ink)" stroke-width="3"'
     if marks[0]:
-        entries.append(entry('<path d="M2 3h52v14H2z" opacity=".25"/>', "range over seeds"))
+        entries.append(
+            entry('<path d="M2 3h52v14H2z" opacity=".25"/>', "range over seeds")
+        )
     if marks[1]:
         entries.append(entry(f'<path d="M21 4h14l-7 12z" {pen}/>', "0, or below"))
     if marks[2]:
-        entries.append(entry(f'<path d="M22 4l12 12m0-12l-12 12" {pen}/>', "not finite"))
+        entries.append(
+            entry(f'<path d="M22 4l12 12m0-12l-12 12" {pen}/>', "not finite")
+        )
     return f'<div class="vg-row">{"".join(entries)}</div>' if entries else ""

@@ -36,7 +36,9 @@ PALETTE = {
     "bad": ("#b3231b", "#ff9a90"),
 }
 
-_DARK = "html[data-theme=dark],html[theme=dark],[data-jp-theme-light=false],.vscode-dark"
+_DARK = (
+    "html[data-theme=dark],html[theme=dark],[data-jp-theme-light=false],.vscode-dark"
+)
 
 
 def _variables(theme: int) -> str:
@@ -120,7 +122,9 @@ def number(value: float, digits: int = 3) -> str:
 
 def plain_number(value: Any, digits: int = 4) -> str:
     """Write a number for a terminal: `0.25`, `10,000`, `1.234e-08`."""
-    integer = isinstance(value, int) or (hasattr(value, "dtype") and value.dtype.kind in "iu")
+    integer = isinstance(value, int) or (
+        hasattr(value, "dtype") and value.dtype.kind in "iu"
+    )
     if integer and abs(int(value)) < 10**6:
         return f"{int(value):,}"
     try:
@@ -161,8 +165,12 @@ def inline(content: str) -> str:
         if i % 2:
             parts[i] = f"<code>{part}</code>"
         else:
-            part = re.sub(r"(?<!\w)\*\*(\S(?:[^*]*\S)?)\*\*(?!\w)", r"<strong>\1</strong>", part)
-            parts[i] = re.sub(r"(?<![\w*])\*(\S(?:[^*]*\S)?)\*(?![\w*])", r"<em>\1</em>", part)
+            part = re.sub(
+                r"(?<!\w)\*\*(\S(?:[^*]*\S)?)\*\*(?!\w)", r"<strong>\1</strong>", part
+            )
+            parts[i] = re.sub(
+                r"(?<![\w*])\*(\S(?:[^*]*\S)?)\*(?![\w*])", r"<em>\1</em>", part
+            )
     return "".join(parts)
 
 
@@ -176,7 +184,9 @@ def slug(content: str, limit: int = 60) -> str:
 
     Where something was lost (length, or letters that are not ASCII) a digest keeps two texts apart.
     """
-    ascii_only = unicodedata.normalize("NFKD", content).encode("ascii", "ignore").decode()
+    ascii_only = (
+        unicodedata.normalize("NFKD", content).encode("ascii", "ignore").decode()
+    )
     full = re.sub(r"[^a-z0-9]+", "-", ascii_only.lower()).strip("-")
     short = full if len(full) <= limit else full[:limit].rsplit("-", 1)[0]
     whole = short == full and not any(c.isalnum() and not c.isascii() for c in content)
@@ -193,6 +203,8 @@ def text(name: str, value: Any, *, shortest: int = 1) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {value!r}")
     if len(value.strip()) < shortest:
-        needs = "not be empty" if shortest == 1 else f"have at least {shortest} characters"
+        needs = (
+            "not be empty" if shortest == 1 else f"have at least {shortest} characters"
+        )
         raise ValueError(f"{name} must {needs}, got {value!r}")
     return value.strip()

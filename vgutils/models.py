@@ -21,7 +21,13 @@ class Layer(nnx.Module):
     """
 
     def __init__(
-        self, fan_in: int, fan_out: int, activation: Activation, *, rngs: nnx.Rngs, **linear: Any
+        self,
+        fan_in: int,
+        fan_out: int,
+        activation: Activation,
+        *,
+        rngs: nnx.Rngs,
+        **linear: Any,
     ) -> None:
         """`linear` goes to `nnx.Linear`."""
         self.linear = nnx.Linear(fan_in, fan_out, rngs=rngs, **linear)
@@ -83,10 +89,14 @@ def together(models: Sequence[nnx.Module]) -> tuple[Any, Any]:
         raise ValueError("models must hold at least one model, got none")
     for model in models:
         if not isinstance(model, nnx.Module):
-            raise TypeError(f"model must be a flax.nnx.Module, got {type(model).__name__}")
+            raise TypeError(
+                f"model must be a flax.nnx.Module, got {type(model).__name__}"
+            )
     graphdefs, states = zip(*(nnx.split(model) for model in models), strict=True)
     if any(graphdef != graphdefs[0] for graphdef in graphdefs):
-        raise ValueError("models must have one structure; these differ in more than their weights")
+        raise ValueError(
+            "models must have one structure; these differ in more than their weights"
+        )
     return graphdefs[0], jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
@@ -150,7 +160,9 @@ class MLP(nnx.Module):
         self.first = Layer(in_features, width, phi, rngs=rngs, **linear)
         if depth > 1:
             self.hidden = stack(
-                lambda rngs: Layer(width, width, phi, rngs=rngs, **linear), depth - 1, rngs
+                lambda rngs: Layer(width, width, phi, rngs=rngs, **linear),
+                depth - 1,
+                rngs,
             )
         self.readout = nnx.Linear(width, out_features, rngs=rngs, **linear)
 

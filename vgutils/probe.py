@@ -118,11 +118,17 @@ def tap(h: jax.Array, sink: jax.Array) -> jax.Array:
 def _tap_forward(h: jax.Array, sink: jax.Array) -> tuple[jax.Array, jax.Array]:
     wide = h.astype(sink.dtype)
     mean = jnp.mean(wide)
-    return h, jnp.stack([jnp.ones((), sink.dtype), mean, jnp.mean(jnp.square(wide - mean))])
+    return h, jnp.stack(
+        [jnp.ones((), sink.dtype), mean, jnp.mean(jnp.square(wide - mean))]
+    )
 
 
-def _tap_reverse(statistics: jax.Array, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return cotangent, jnp.concatenate([sums_of_squares(cotangent, statistics.dtype), statistics])
+def _tap_reverse(
+    statistics: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return cotangent, jnp.concatenate(
+        [sums_of_squares(cotangent, statistics.dtype), statistics]
+    )
 
 
 tap.defvjp(_tap_forward, _tap_reverse)
@@ -178,7 +184,8 @@ class Profile:
         """Names and plain nested lists, ready for JSON (NaN and infinity as Python floats)."""
         arrays = [f.name for f in dataclasses.fields(self) if f.name != "names"]
         return {"names": list(self.names)} | {
-            name: np.asarray(getattr(self, name), dtype=np.float64).tolist() for name in arrays
+            name: np.asarray(getattr(self, name), dtype=np.float64).tolist()
+            for name in arrays
         }
 
     def __str__(self) -> str:
@@ -186,14 +193,18 @@ class Profile:
         columns = self.to_dict()
         width = max(len(name) for name in self.names)
         titles = ["act mean", "act std", "|dL/dh|", "|W|", "|dL/dW|"]
-        lines = [" ".join([f"{'layer':<{width}}", *(f"{title:>10}" for title in titles)])]
+        lines = [
+            " ".join([f"{'layer':<{width}}", *(f"{title:>10}" for title in titles)])
+        ]
         # A median over seeds must show a NaN, not step over it: np.median does.
         table = [
             np.median(np.reshape(columns[key], (-1, len(self.names))), axis=0)
             for key in list(columns)[1:]
         ]
         for i, name in enumerate(self.names):
-            lines.append(" ".join([f"{name:<{width}}", *(f"{c[i]:>10.3g}" for c in table)]))
+            lines.append(
+                " ".join([f"{name:<{width}}", *(f"{c[i]:>10.3g}" for c in table)])
+            )
         return "\n".join(lines)
 
 
@@ -240,9 +251,13 @@ def profile(
     graphdef, weights, sinks, rest = nnx.split(tapped, WEIGHTS, Sink, ...)
 
     def objective(weights: Any, sinks: Any) -> jax.Array:
-        return scalar_of(loss(nnx.merge(graphdef, weights, sinks, renewed(rest)), *batch))
+        return scalar_of(
+            loss(nnx.merge(graphdef, weights, sinks, renewed(rest)), *batch)
+        )
 
-    weight_gradients, sink_gradients = jax.grad(objective, argnums=(0, 1))(weights, sinks)
+    weight_gradients, sink_gradients = jax.grad(objective, argnums=(0, 1))(
+        weights, sinks
+    )
     return read(tapped, nnx.merge_state(weight_gradients, sink_gradients))
 
 
@@ -295,7 +310,9 @@ def instrument(
     chosen = [path for path in calls if matches(_name(path), patterns)]
     if not chosen:
         called = ", ".join(_name(path) for path in calls) or "none"
-        raise ValueError(f"at must match a submodule that the loss calls ({called}); got {at!r}")
+        raise ValueError(
+            f"at must match a submodule that the loss calls ({called}); got {at!r}"
+        )
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(nnx.state(copy, WEIGHTS))]
     dtype = jnp.result_type(jnp.float32, *dtypes)
     for path, module in modules.items():
@@ -310,7 +327,9 @@ def remove_taps(tapped: Any) -> Any:
     copy = nnx.clone(tapped)
     for module in _modules(copy).values():
         _remove_tap(module)
-        object.__setattr__(module, "__class__", getattr(module, "tapped_from", type(module)))
+        object.__setattr__(
+            module, "__class__", getattr(module, "tapped_from", type(module))
+        )
     return copy
 
 
@@ -332,7 +351,9 @@ def read(tapped: nnx.Module, gradients: Any) -> Profile:
     slopes: dict[Path, list[jax.Array]] = {path: [] for path in modules}
     slope_of = dict(nnx.to_flat_state(gradients))
     for path, weight in nnx.to_flat_state(nnx.state(tapped, WEIGHTS)):
-        owner = next(path[:n] for n in range(len(path) - 1, -1, -1) if path[:n] in modules)
+        owner = next(
+            path[:n] for n in range(len(path) - 1, -1, -1) if path[:n] in modules
+        )
         weights[owner].append(weight[...])
         slopes[owner].append(slope_of[path][...])
     rows: list[tuple[Any, str]] = []
@@ -342,8 +363,14 @@ def read(tapped: nnx.Module, gradients: Any) -> Profile:
         if tapped_here or weights[path]:
             sink = slope_of[(*path, "tap_sink")][...] if tapped_here else None
             rank = len(place.stack)
-            values = (*_read_sink(sink), _norms(weights[path], rank), _norms(slopes[path], rank))
-            columns.append([jnp.broadcast_to(value, place.stack).ravel() for value in values])
+            values = (
+                *_read_sink(sink),
+                _norms(weights[path], rank),
+                _norms(slopes[path], rank),
+            )
+            columns.append(
+                [jnp.broadcast_to(value, place.stack).ravel() for value in values]
+            )
             rows += [
                 ((place.group, index, place.rank), place.row(index))
                 for index in np.ndindex(*place.stack)
@@ -399,19 +426,24 @@ def _modules(model: nnx.Module) -> dict[Path, Any]:
     return {path: m for path, m in nnx.iter_graph(model) if isinstance(m, nnx.Module)}
 
 
-_calls: ContextVar[dict[Path, tuple[int, ...] | None] | None] = ContextVar("calls", default=None)
+_calls: ContextVar[dict[Path, tuple[int, ...] | None] | None] = ContextVar(
+    "calls", default=None
+)
 _tokens = itertools.count()
 
 
 def _trace_calls(
-    copy: Any, modules: dict[Path, Any], loss: Callable[..., Any], batch: tuple[Any, ...]
+    copy: Any,
+    modules: dict[Path, Any],
+    loss: Callable[..., Any],
+    batch: tuple[Any, ...],
 ) -> dict[Path, tuple[int, ...] | None]:
     """Which modules the loss calls, in order, each with the shape its first weight has inside."""
     # A token that no trace has seen: a cached trace of a jitted loss would call nothing.
     token = next(_tokens)
     for path, module in modules.items():
         if callable(module):
-            object.__setattr__(module, "__class__", _tapped_class(type(module)))
+            object.__setattr__(module, "__class__", _tapped_class(module.__class__))
         _remove_tap(module)
         module.tap_trace = (path, token)
     graphdef, state = nnx.split(copy)
@@ -425,8 +457,12 @@ def _trace_calls(
         _calls.reset(reset)
         for module in modules.values():
             del module.tap_trace
-    if getattr(result, "shape", None) != () or not jnp.issubdtype(result.dtype, jnp.floating):
-        raise TypeError(f"loss must return a floating scalar, alone or first, got {result}")
+    if getattr(result, "shape", None) != () or not jnp.issubdtype(
+        result.dtype, jnp.floating
+    ):
+        raise TypeError(
+            f"loss must return a floating scalar, alone or first, got {result}"
+        )
     return calls or {}
 
 
@@ -460,11 +496,15 @@ def _tapped_class(cls: type) -> type:
         if not hasattr(self, "tap_sink"):
             return output
         sink = self.tap_sink[...]
-        return jax.tree.map(lambda leaf: tap(leaf, sink) if _floating(leaf) else leaf, output)
+        return jax.tree.map(
+            lambda leaf: tap(leaf, sink) if _floating(leaf) else leaf, output
+        )
 
     body = {"__call__": __call__, "__doc__": cls.__doc__, "tapped_from": cls}
     body |= {name: getattr(cls, name) for name in ("__module__", "__qualname__")}
-    return types.new_class(cls.__name__, (cls,), exec_body=lambda namespace: namespace.update(body))
+    return types.new_class(
+        cls.__name__, (cls,), exec_body=lambda namespace: namespace.update(body)
+    )
 
 
 def _floating(leaf: Any) -> bool:
@@ -510,7 +550,9 @@ def _places(
     return places
 
 
-def _root(path: Path, stacks: dict[Path, tuple[int, ...]], calls: Iterable[Path]) -> Path:
+def _root(
+    path: Path, stacks: dict[Path, tuple[int, ...]], calls: Iterable[Path]
+) -> Path:
     """The outermost module above (or at) `path` under which all that is called has one stack."""
     if stacks[path]:
         for n in range(len(path)):
@@ -533,4 +575,6 @@ def _norms(arrays: list[jax.Array], keep: int) -> jax.Array:
     if not arrays:
         return jnp.asarray(jnp.nan)
     dtype = jnp.result_type(jnp.float32, *(x.dtype for x in arrays))
-    return root(sum(sums_of_squares(x, dtype, keep=keep) for x in arrays))
+    return root(
+        sum((sums_of_squares(x, dtype, keep=keep) for x in arrays), jnp.zeros(3, dtype))
+    )

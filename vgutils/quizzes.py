@@ -121,14 +121,22 @@ class Question:
         for answer in self.answers:
             three = isinstance(answer, tuple) and len(answer) == 3
             if not three or not isinstance(answer[1], bool):
-                raise TypeError(f"an answer is (text, correct, feedback), got {answer!r}")
+                raise TypeError(
+                    f"an answer is (text, correct, feedback), got {answer!r}"
+                )
             words = text("the text of an answer", answer[0])
-            made.append(Answer(words, answer[1], text(f"the feedback to {words!r}", answer[2])))
+            made.append(
+                Answer(words, answer[1], text(f"the feedback to {words!r}", answer[2]))
+            )
         if len(made) < 2 or len({answer.text for answer in made}) < len(made):
             raise ValueError(f"{prompt!r} needs two or more answers, all different")
         right = sum(answer.correct for answer in made)
         if right < 1 or (right > 1 and not self.multiple):
-            needs = "at least one right answer" if self.multiple else "exactly one right answer"
+            needs = (
+                "at least one right answer"
+                if self.multiple
+                else "exactly one right answer"
+            )
             raise ValueError(f"{prompt!r} needs {needs}, got {right}")
         object.__setattr__(self, "prompt", prompt)
         object.__setattr__(self, "answers", tuple(made))
@@ -166,7 +174,11 @@ def quiz(*questions: Question) -> None:
         '<output aria-live="polite"></output></div></div>'
         f"<script>{_SCRIPT}</script>"
     )
-    display_html(body, "\n\n".join(_plain(q, i) for i, q in enumerate(questions, 1)), style=_STYLE)
+    display_html(
+        body,
+        "\n\n".join(_plain(q, i) for i, q in enumerate(questions, 1)),
+        style=_STYLE,
+    )
 
 
 def _field(question: Question, name: str, number: str) -> str:
@@ -174,9 +186,13 @@ def _field(question: Question, name: str, number: str) -> str:
     choices, notes = [], []
     for answer in question.answers:
         shown, right, why = inline(answer[0]), answer[1], inline(answer[2])
-        choices.append(f'<label><input type="{kind}" name="{name}"><span>{shown}</span></label>')
+        choices.append(
+            f'<label><input type="{kind}" name="{name}"><span>{shown}</span></label>'
+        )
         mark = "✓" if right else "✗"
-        notes.append(f"<li{' data-right' * right}>{mark} {shown}: <span>{why}</span></li>")
+        notes.append(
+            f"<li{' data-right' * right}>{mark} {shown}: <span>{why}</span></li>"
+        )
     many = " Choose all that hold." if question.multiple else ""
     return (
         f'<fieldset><legend><span class="vg-tag">{number}.{many}</span><br>'
@@ -188,7 +204,9 @@ def _field(question: Question, name: str, number: str) -> str:
 
 def _plain(question: Question, number: int) -> str:
     letters = "abcdefghijklmnopqrstuvwxyz"
-    choices = [f"  {letters[i % 26]}) {answer[0]}" for i, answer in enumerate(question.answers)]
+    choices = [
+        f"  {letters[i % 26]}) {answer[0]}" for i, answer in enumerate(question.answers)
+    ]
     notes = [
         f"  {'✓' if answer[1] else '✗'} {letters[i % 26]}) {answer[2]}"
         for i, answer in enumerate(question.answers)

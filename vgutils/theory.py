@@ -32,8 +32,10 @@ _WEIGHTS = 6.0 * np.concatenate([_LEGENDRE_WEIGHTS[::-1], _LEGENDRE_WEIGHTS]) * 
 def float64() -> Iterator[None]:
     """Compute in float64 on the CPU, whatever the default precision and device are."""
     # The newer name of the two; Colab's JAX has only the other.
-    newer = hasattr(jax, "enable_x64")
-    enable_x64 = jax.enable_x64 if newer else jax.experimental.enable_x64
+    if hasattr(jax, "enable_x64"):
+        enable_x64 = jax.enable_x64
+    else:
+        from jax.experimental import enable_x64  # type: ignore[attr-defined, no-redef]
     with enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
         yield
 
@@ -84,7 +86,11 @@ def chi_1(activation: str | Activation, q: float, *, sigma_w: float) -> float:
 
 
 def fixed_point(
-    activation: str | Activation, *, sigma_w: float, sigma_b: float = 0.0, start: float = 1.0
+    activation: str | Activation,
+    *,
+    sigma_w: float,
+    sigma_b: float = 0.0,
+    start: float = 1.0,
 ) -> float:
     """The variance q* that a deep network settles at: q* = length_map(q*).
 
@@ -106,7 +112,9 @@ def fixed_point(
     )
 
 
-def depth_scale(activation: str | Activation, *, sigma_w: float, sigma_b: float = 0.0) -> float:
+def depth_scale(
+    activation: str | Activation, *, sigma_w: float, sigma_b: float = 0.0
+) -> float:
     """The number of layers over which the squared gradient changes by a factor e: 1/|ln chi_1|.
 
     Infinite at the edge of chaos. Source: Schoenholz et al. (2017), eq. (9).
@@ -117,7 +125,12 @@ def depth_scale(activation: str | Activation, *, sigma_w: float, sigma_b: float 
 
 
 def gradient_profile(
-    activation: str | Activation, depth: int, *, q: float, sigma_w: float, sigma_b: float = 0.0
+    activation: str | Activation,
+    depth: int,
+    *,
+    q: float,
+    sigma_w: float,
+    sigma_b: float = 0.0,
 ) -> np.ndarray:
     """The expected norm of dL/dz_l over that of dL/dz_depth, for equal widths.
 

@@ -122,7 +122,9 @@ def train_seeds(
     x, y = _check(optimizer, x, y, steps, batch_size)
     if profile is not False:
         at = None if profile is True else profile
-        models = [probe.instrument(model, loss, x[:1], y[:1], at=at) for model in models]
+        models = [
+            probe.instrument(model, loss, x[:1], y[:1], at=at) for model in models
+        ]
     graphdef, state = together(models)
     weights, rest = nnx.split_state(state, probe.WEIGHTS, ...)
     keys = jnp.stack([jax.random.key(seed + i) for i in range(len(models))])
@@ -130,7 +132,7 @@ def train_seeds(
         graphdef, optimizer, loss, steps, batch_size, weights, rest, keys, x, y
     )
     trained = [
-        nnx.merge(graphdef, *jax.tree.map(lambda leaf: leaf[i], (weights, rest)))
+        nnx.merge(graphdef, *jax.tree.map(lambda leaf, i=i: leaf[i], (weights, rest)))
         for i in range(len(models))
     ]
     return [probe.remove_taps(model) for model in trained], history
@@ -153,7 +155,9 @@ def _run(
 
     def objective(weights: Any, sinks: Any, rest: Any, *batch: jax.Array) -> Any:
         model = nnx.merge(graphdef, weights, sinks, probe.renewed(rest))
-        return probe.scalar_of(loss(model, *batch)), nnx.state(model, nnx.Not(nnx.Param))
+        return probe.scalar_of(loss(model, *batch)), nnx.state(
+            model, nnx.Not(nnx.Param)
+        )
 
     def step(carry: Any, key: jax.Array, sinks: Any) -> Any:
         weights, rest, slots = carry
@@ -161,9 +165,9 @@ def _run(
         if batch_size is not None:
             chosen = jax.random.randint(key, (batch_size,), 0, len(x))
             batch = (x[chosen], y[chosen])
-        (value, rest), (slopes, sunk) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(
-            weights, sinks, rest, *batch
-        )
+        (value, rest), (slopes, sunk) = jax.value_and_grad(
+            objective, argnums=(0, 1), has_aux=True
+        )(weights, sinks, rest, *batch)
         record = None
         if sinks:
             model = nnx.merge(graphdef, weights, sinks, rest)
@@ -195,7 +199,9 @@ def _check(
     errors.integer("steps", steps, minimum=1)
     x, y = jnp.asarray(errors.array("x", x)), jnp.asarray(errors.array("y", y))
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
-        raise ValueError(f"x and y must have as many examples, got shapes {x.shape} and {y.shape}")
+        raise ValueError(
+            f"x and y must have as many examples, got shapes {x.shape} and {y.shape}"
+        )
     if batch_size is not None:
         errors.integer("batch_size", batch_size, minimum=1)
     return x, y

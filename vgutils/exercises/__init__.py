@@ -64,7 +64,10 @@ def exercise(name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], Non
     def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
         known = _CHECKS.get(name, function)
         # The same function again is a module that is loaded again.
-        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
+        if (known.__module__, known.__qualname__) != (
+            function.__module__,
+            function.__qualname__,
+        ):
             raise ValueError(f"there is already an exercise {name!r}")
         _CHECKS[name] = function
         return function
@@ -91,7 +94,12 @@ def check(name: str, answer: Any) -> Verdict:
             raise NotAttempted
         function(answer)
     except NotAttempted:
-        return _show("", "○", "Not attempted yet", "Put your answer for the `...`, and run again.")
+        return _show(
+            "",
+            "○",
+            "Not attempted yet",
+            "Put your answer for the `...`, and run again.",
+        )
     except NotYet as hint:
         return _show(" vg-no", "↻", "Not yet", str(hint))
     except Exception as error:
@@ -118,9 +126,13 @@ def close(answer: Any, expected: Any, *, hint: str, relative: float = 1e-4) -> N
     try:
         got = np.asarray(answer, np.float64)
     except (TypeError, ValueError):
-        raise NotYet(f"Numbers are expected, your answer is a `{type(answer).__name__}`.") from None
+        raise NotYet(
+            f"Numbers are expected, your answer is a `{type(answer).__name__}`."
+        ) from None
     if got.shape != want.shape:
-        raise NotYet(f"The shape should be `{want.shape}`, yours is `{got.shape}`. {hint}")
+        raise NotYet(
+            f"The shape should be `{want.shape}`, yours is `{got.shape}`. {hint}"
+        )
     if not np.all(np.isfinite(got)):
         raise NotYet(f"Your answer has values that are NaN or infinite. {hint}")
     off = np.abs(got - want)
@@ -143,7 +155,9 @@ def _find(name: str) -> Callable[[Any], None]:
     if name not in _CHECKS and name not in names():
         near = difflib.get_close_matches(name, _CHECKS, n=3, cutoff=0.4)
         listed = [*near, *(other for other in _CHECKS if other not in near)]
-        raise ValueError(f"there is no exercise {name!r}; there are {', '.join(listed)}")
+        raise ValueError(
+            f"there is no exercise {name!r}; there are {', '.join(listed)}"
+        )
     return _CHECKS[name]
 
 

@@ -24,7 +24,11 @@ def vjp(answer: Callable[[Any, Any, Any], Any]) -> None:
 
     got = answer(weights, hidden, gradient)
     if np.shape(got) == (2,) and np.allclose(got, weights.T @ gradient, rtol=1e-4):
-        raise NotYet("You have Wᵀg. Multiply g by the slope of tanh *before* it meets Wᵀ.")
+        raise NotYet(
+            "You have Wᵀg. Multiply g by the slope of tanh *before* it meets Wᵀ."
+        )
     if np.shape(got) == (3,):
-        raise NotYet("You have one number for each *output*: the way back is Wᵀ, not W.")
+        raise NotYet(
+            "You have one number for each *output*: the way back is Wᵀ, not W."
+        )
     close(got, right, hint="Going back, the slope comes first: Wᵀ(tanh′(W h) ⊙ g).")
