@@ -1,0 +1,274 @@
+"""The finished book as its readers meet it: in a browser, with no network, light and dark, wide and
+narrow. It tests `_build/html`, which `make book` writes.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import sys
+import threading
+from collections import Counter
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+pytest.importorskip("bs4", reason="these are tests of the book's environment")
+
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "_build" / "html"
+PAGES = sorted(
+    path.relative_to(BOOK).as_posix()
+    for path in BOOK.rglob("*.html")
+    if "_static" not in path.parts
+)
+WORDS = [page for page in PAGES if page not in {"search.html", "genindex.html"}]
+WIDE, NARROW = 1280, 360
+
+sys.path.insert(0, str(ROOT / "tools"))
+from toc import notebooks, repository  # noqa: E402
+
+CHAPTERS = [path.relative_to(ROOT).as_posix() for path in notebooks(ROOT)]
+
+
+def test_the_book_was_built():
+    """Without pages every other test here would pass."""
+    missing = {f"{name.removesuffix('.ipynb')}.html" for name in CHAPTERS} - set(PAGES)
+    assert not missing, "make book writes these pages"
+
+
+@functools.cache
+def soup(page: str) -> BeautifulSoup:
+    return BeautifulSoup((BOOK / page).read_text("utf-8"), "html.parser")
+
+
+# --- without a browser ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    broken = []
+    for link in soup(page).find_all("a", href=True):
+        address = urlsplit(link["href"])
+        if address.scheme or address.netloc:
+            continue
+        target = (
+            (BOOK / page).parent / unquote(address.path)
+            if address.path
+            else BOOK / page
+        )
+        anchor = unquote(address.fragment)
+        if not target.exists():
+            broken.append(link["href"])
+        elif anchor and target.suffix == ".html":
+            other = soup(target.resolve().relative_to(BOOK.resolve()).as_posix())
+            if (
+                other.find(id=anchor) is None
+                and other.find(attrs={"name": anchor}) is None
+            ):
+                broken.append(link["href"])
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_each_place_once_and_describes_each_picture(page):
+    ids = Counter(tag["id"] for tag in soup(page).find_all(id=True))
+    assert [name for name, count in ids.items() if count > 1] == []
+    assert [img for img in soup(page).find_all("img") if img.get("alt") is None] == []
+    for figure in soup(page).select("figure.vg-figure"):
+        assert len(figure.find("svg", role="img")["aria-label"]) >= 20
+        assert figure.find("figcaption").text.strip()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_light(page):
+    assert (BOOK / page).stat().st_size <= 1.5e6
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS)
+def test_launch_buttons_open_this_notebook(notebook):
+    page = soup(f"{notebook.removesuffix('.ipynb')}.html")
+    links = {link["href"] for link in page.find_all("a", href=True)}
+    owner = repository(ROOT)
+    assert (
+        f"https://colab.research.google.com/github/{owner}/blob/main/{notebook}"
+        in links
+    )
+    assert (
+        f"https://mybinder.org/v2/gh/{owner}/main?urlpath=lab/tree/{notebook}" in links
+    )
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS)
+def test_markdown_left_nothing_unread(notebook):
+    """No raw Markdown, formula or role shows through."""
+    article = soup(f"{notebook.removesuffix('.ipynb')}.html").find("article")
+    for hidden in article.select("pre, code, script, style, .math, svg"):
+        hidden.extract()
+    text = article.get_text(" ")
+    assert (
+        re.findall(r"\{cite\S*|\$\$?[^$\n]{1,80}\$|\*\*\S[^*\n]*\*\*|\]\([^)]*\)", text)
+        == []
+    )
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The book on a local web server."""
+    handler = functools.partial(Quiet, directory=BOOK)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def read(chromium):
+    """Open an address; refuse what is not local; fail on a lost request or a complaint."""
+    contexts, complaints = [], []
+
+    def open_(url: str, *, width: int = WIDE, theme: str = "light"):
+        height = 800 if width < 600 else 900
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=theme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        home = "file:" if url.startswith("file:") else url.split("/", 3)[2]
+
+        def guard(route):
+            if home in route.request.url or route.request.url.startswith(
+                ("data:", "blob:")
+            ):
+                route.continue_()
+            else:
+                complaints.append(f"not local: {route.request.url}")
+                route.abort()
+
+        context.route("**/*", guard)
+        page.on(
+            "requestfailed", lambda request: complaints.append(f"lost: {request.url}")
+        )
+        page.on(
+            "response",
+            lambda answer: (
+                answer.status >= 400 and complaints.append(f"lost: {answer.url}")
+            ),
+        )
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on(
+            "console",
+            lambda message: (
+                message.type in {"error", "warning"}
+                and complaints.append(f"console: {message.text}")
+            ),
+        )
+        page.goto(url)
+        page.wait_for_load_state("networkidle")
+        if page.locator(".math").count():
+            page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
+            page.evaluate("MathJax.startup.promise")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def formulas(page) -> tuple[int, int]:
+    """How many formulas the page has, and how many of them are typeset without an error."""
+    return tuple(
+        page.evaluate(
+            "() => [document.querySelectorAll('.math').length,"
+            " [...document.querySelectorAll('.math')].filter("
+            "m => m.querySelector('mjx-container') && !m.querySelector('mjx-merror')).length]"
+        )
+    )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+@pytest.mark.parametrize("page", WORDS)
+def test_a_page_reads_without_network(read, address, page, width, theme):
+    """Nothing is asked of the network, formulas are typeset, nothing is cut off, axe is content."""
+    opened = read(f"{address}/{page}", width=width, theme=theme)
+    written, typeset = formulas(opened)
+    assert written == typeset
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(opened, options={"preload": False}).response["violations"]
+    serious = [
+        f"{v['id']}: {node['html'][:200]}"
+        for v in found
+        if v["impact"] in {"serious", "critical"}
+        for node in v["nodes"]
+    ]
+    assert serious == []
+
+
+@pytest.mark.parametrize("page", WORDS)
+def test_a_page_reads_from_a_folder(read, page):
+    opened = read(f"file://{BOOK / page}")
+    assert len(set(formulas(opened))) == 1
+
+
+def test_there_are_formulas_to_typeset(read, address):
+    """The tests above would pass if no page had any."""
+    chapter = read(f"{address}/{CHAPTERS[-1].removesuffix('.ipynb')}.html")
+    assert formulas(chapter)[1] > 10
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS)
+def test_figures_follow_the_theme(read, address, notebook):
+    """The ink of every figure is dark on light and light on dark."""
+    url = f"{address}/{notebook.removesuffix('.ipynb')}.html"
+    light, dark = (
+        read(url, theme=theme).evaluate(
+            "() => [...document.querySelectorAll('.vg-figure svg')].map("
+            "svg => Math.max(...getComputedStyle(svg).fill.match(/\\d+/g).slice(0, 3)))"
+        )
+        for theme in ("light", "dark")
+    )
+    assert light
+    assert max(light) < 100
+    assert min(dark) > 150
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS[1:])
+def test_a_solution_opens_on_request(read, address, notebook):
+    page = read(f"{address}/{notebook.removesuffix('.ipynb')}.html")
+    button = page.get_by_text("Show solution").first
+    solution = page.locator(".cell.tag_solution .highlight").first
+    assert not solution.is_visible()
+    button.click()
+    assert solution.is_visible()
+
+
+@pytest.mark.parametrize("words", ["vanishing gradient", "sigmoid"])
+def test_search_finds(read, address, words):
+    page = read(f"{address}/search.html?q={words.replace(' ', '+')}")
+    page.wait_for_selector("#search-results li a")
+    assert page.locator("#search-results li").count() >= 2
+
+
+def test_the_ledger_leads_to_the_claims(read, address):
+    page = read(f"{address}/ledger.html")
+    links = page.locator(".vg-ledger a[href*='#claim-']")
+    assert links.count() >= 3
+    links.first.click()
+    page.wait_for_url("**#claim-*")
+    assert page.locator(".vg-claim:target").is_visible()
