@@ -263,7 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     root = options.book.resolve()
-    paths = [path.resolve() for path in options.notebooks] or notebooks(root)
+    everything = [*notebooks(root), *root.glob("chapters/template.ipynb")]
+    paths = [path.resolve() for path in options.notebooks] or everything
     if options.command == "format":
         for path in paths:
             text = path.read_text("utf-8")
