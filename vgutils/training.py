@@ -131,11 +131,14 @@ def train_seeds(
     weights, rest, history = _run(
         graphdef, optimizer, loss, steps, batch_size, weights, rest, keys, x, y
     )
+    leaves, structure = jax.tree.flatten((weights, rest))
     trained = [
-        nnx.merge(graphdef, *jax.tree.map(lambda leaf, i=i: leaf[i], (weights, rest)))
-        for i in range(len(models))
+        nnx.merge(graphdef, *structure.unflatten(one))
+        for one in zip(*leaves, strict=True)
     ]
-    return [probe.remove_taps(model) for model in trained], history
+    if profile is not False:
+        trained = [probe.remove_taps(model) for model in trained]
+    return trained, history
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
