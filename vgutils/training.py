@@ -133,7 +133,7 @@ def train_seeds(
     )
     leaves, structure = jax.tree.flatten((weights, rest))
     trained = [
-        nnx.merge(graphdef, *structure.unflatten(one))
+        nnx.merge(graphdef, *jax.tree.unflatten(structure, one))
         for one in zip(*leaves, strict=True)
     ]
     if profile is not False:
