@@ -1,7 +1,8 @@
 """Collect the claims of all chapters from the outputs of their cells.
 
 Claims are read at the same moment, and from the same outputs, as the page they stand on, so the
-ledger cannot say anything else than the pages. The ledger itself is read last, every time.
+ledger cannot say anything else than the pages. The ledger itself is read last, whenever any page
+changed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from vgutils.claims import MIME
 from vgutils.html import inline
 
 LOG = logging.getLogger(__name__)
+LEDGER = "ledger"
 Claim = dict[str, Any]
 
 
@@ -75,10 +77,14 @@ def forget(app: Sphinx, env: BuildEnvironment, page: str) -> None:
     _claims(env).pop(page, None)
 
 
+def outdate_ledger(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> set[str]:
+    """Read the ledger again when any page was added, changed or removed."""
+    return {LEDGER} & env.found_docs if any(changes) else set()
+
+
 def read_ledger_last(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
-    """Read the pages with a ledger after all others, whatever changed."""
-    ledgers = {"ledger"} & env.found_docs
-    pages[:] = [page for page in pages if page not in ledgers] + sorted(ledgers)
+    """Read the ledger after the pages whose claims it lists."""
+    pages.sort(key=lambda page: page == LEDGER)
 
 
 def _keys(claim: Claim) -> list[str]:
@@ -97,16 +103,11 @@ class Ledger(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make a section for each page that claims something."""
-        claims = _claims(self.env)
-        pages = [
-            p for p in map(_page_name, self.config.external_site_map) if claims.get(p)
-        ]
-        count = sum(len(claims[page]) for page in pages)
+        claims = _claims_in_order(self.env)
         summary = (
-            f"<p><strong>{count} claims hold in {len(pages)} chapters</strong>, in this build of "
-            "the book.</p>"
+            f"<p>In this build of the book, <strong>{_summary(claims)}</strong>.</p>"
         )
-        return [_raw(summary), *(self._section(page, claims[page]) for page in pages)]
+        return [_raw(summary), *(self._section(page, claims[page]) for page in claims)]
 
     def _section(self, page: str, claims: list[Claim]) -> nodes.section:
         title = self.env.titles[page].astext()
@@ -121,8 +122,27 @@ class Ledger(SphinxDirective):
         return section
 
 
-def _page_name(toc_entry: str) -> str:
-    return re.sub(r"\.(ipynb|md)$", "", toc_entry)
+def _claims_in_order(env: BuildEnvironment) -> dict[str, list[Claim]]:
+    """The claims of each page that has any, in the order of the table of contents."""
+    pages = (
+        re.sub(r"\.(ipynb|md)$", "", page) for page in env.config.external_site_map
+    )
+    return {page: _claims(env)[page] for page in pages if _claims(env).get(page)}
+
+
+def _summary(claims: dict[str, list[Claim]]) -> str:
+    """How many claims hold, where, and with which seeds."""
+    every = [claim for page in claims.values() for claim in page]
+    summary = (
+        f"{_count(len(every), 'claim')} hold{'s' * (len(every) == 1)} "
+        f"in {_count(len(claims), 'chapter')}"
+    )
+    shifts = sorted({claim["seed"] for claim in every} - {0})
+    return f"{summary}, with every seed shifted by {shifts[0]}" if shifts else summary
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def _raw(content: str) -> nodes.raw:
@@ -193,14 +213,15 @@ def _author_year(entry: Entry) -> str:
 def write_json(app: Sphinx, problem: Exception | None) -> None:
     """Write the claims for programs, beside the pages."""
     if problem is None and app.builder.format == "html":
-        claims = [
-            {"page": page} | claim
-            for page, own in _claims(app.env).items()
-            for claim in own
-        ]
-        text = json.dumps(
-            {"version": 1, "claims": claims}, ensure_ascii=False, indent=1
-        )
+        claims = _claims_in_order(app.env)
+        content = {
+            "version": 1,
+            "summary": _summary(claims),
+            "claims": [
+                {"page": page} | claim for page in claims for claim in claims[page]
+            ],
+        }
+        text = json.dumps(content, ensure_ascii=False, indent=1)
         Path(app.outdir, "claims.json").write_text(text, "utf-8")
 
 
@@ -208,6 +229,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("ledger", Ledger)
     app.connect("env-purge-doc", forget)
+    app.connect("env-get-outdated", outdate_ledger)
     app.connect("env-before-read-docs", read_ledger_last)
     app.connect("doctree-read", collect)
     app.connect("doctree-resolved", link_sources)

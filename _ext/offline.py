@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from myst_nb.sphinx_ext import add_global_html_resources
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
@@ -45,18 +46,20 @@ def _is_used(asset: Any) -> bool:
     return not any(mark in where for mark in UNUSED)
 
 
-def copy_vendored(app: Sphinx, problem: Exception | None) -> None:
-    """Put MathJax beside the pages.
+def copy_assets(app: Sphinx) -> None:
+    """Put MathJax and MyST-NB's style where the pages will be.
 
-    Not through `html_static_path`: Jupyter Book would load each of its files on every page.
+    Not through `html_static_path`: Jupyter Book would load each file of it on every page. And
+    before the pages are written: they name each file with its checksum, if it is there.
     """
-    if problem is None and app.builder.format == "html":
-        source = Path(app.srcdir, "_vendor", "mathjax")
+    if app.builder.format == "html":
         target = Path(app.outdir, "_static", "mathjax")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        add_global_html_resources(app, None)
         if not target.exists():
             partial = target.with_name("mathjax.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            shutil.copytree(source, partial)
+            shutil.copytree(Path(app.srcdir, "_vendor", "mathjax"), partial)
             partial.rename(target)
 
 
@@ -64,5 +67,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("config-inited", configure)
     app.connect("html-page-context", drop_unused, priority=900)
-    app.connect("build-finished", copy_vendored)
+    app.connect("builder-inited", copy_assets)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -8,22 +8,29 @@ only when all of them are right.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from execute import Execution, execute
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from nbformat.reader import NotJSONError
+from jupyter_cache.cache.main import JupyterCacheBase
+from sqlalchemy.exc import SQLAlchemyError
 from toc import ROOT, notebooks
 
+import vgutils
+from vgutils.settings import seed
+
+PACKAGE = Path(vgutils.__file__).parent
 CACHES_KEPT = 5
 PAGE_BYTES = 1_500_000
 
@@ -46,61 +53,79 @@ def build(root: Path, workers: int | None = None) -> Path:
         BuildFailed: A cell, a claim, a reference, or the weight of a page is wrong.
         OSError: The build folder cannot be written.
     """
-    cache = root / "_build" / "cache" / _execution_key(root)
-    cache.mkdir(parents=True, exist_ok=True)
-    cache.touch()
-    _forget_old(cache.parent)
-    _run_chapters(root, cache, workers)
-    pages = _render(root, cache)
-    _check_weight(pages)
-    return _put_in_place(pages, root / "_build" / "html") / "index.html"
+    with _alone(root / "_build"):
+        cache = _cache_folder(root)
+        _run_chapters(root, cache, workers)
+        pages = _render(root, cache)
+        _check_weight(pages)
+        return _put_in_place(pages, root / "_build" / "html") / "index.html"
 
 
-def _execution_key(root: Path) -> str:
-    """A name for everything that a notebook's outputs depend on, beside its own cells."""
-    switches = {
-        name: value for name, value in os.environ.items() if name.startswith("VG_")
-    }
-    surroundings = repr((sys.version_info, sorted(switches.items())))
-    package = Path(ROOT, "vgutils").rglob("*")
-    sources = [p for p in package if p.is_file() and "__pycache__" not in p.parts]
-    return _digest([*sources, root / "requirements.txt"], surroundings)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one build at a time write to `folder`; the system frees it when a build dies."""
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another build of this book is running: waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
-def _rendering_key(root: Path, cache: Path) -> str:
-    """A name for what every page depends on and Sphinx does not watch."""
-    watched = ["_config.yml", "_toc.yml", "references.bib", "requirements.txt"]
-    files = [root / name for name in watched] + sorted(root.glob("_ext/*.py"))
-    return _digest(files, f"{root} {cache.name}")
+# What was executed before, and with what.
 
 
-def _digest(files: Iterable[Path], more: str) -> str:
-    content = hashlib.sha256(more.encode())
-    for file in sorted(files):
-        if file.exists():
-            content.update(
-                str(file).encode() + hashlib.sha256(file.read_bytes()).digest()
-            )
-    return content.hexdigest()[:16]
-
-
-def _forget_old(caches: Path) -> None:
+def _cache_folder(root: Path) -> Path:
+    """Where outputs are kept that were made with this package, these versions, this seed."""
+    caches = root / "_build" / "cache"
+    current = caches / _digest(_surroundings(root))
+    folder = current / f"seed-{_seed()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    current.touch()
     for old in sorted(caches.iterdir(), key=lambda f: f.stat().st_mtime)[:-CACHES_KEPT]:
         shutil.rmtree(old)
+    return folder
+
+
+def _seed() -> int:
+    try:
+        return seed()
+    except ValueError as error:
+        raise BuildFailed(str(error)) from error
+
+
+def _surroundings(root: Path) -> dict[str, bytes]:
+    """What a notebook's outputs depend on, beside its own cells and the seed."""
+    switches = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("VG_", "JAX_", "XLA_")) and name != "VG_SEED"
+    }
+    package = {
+        f"vgutils/{path.relative_to(PACKAGE)}": path.read_bytes()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return package | {
+        "versions": (root / "requirements.txt").read_bytes(),
+        "python": repr((sys.version_info, sorted(switches.items()))).encode(),
+    }
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    whole = hashlib.sha256()
+    for name in sorted(contents):
+        whole.update(name.encode() + hashlib.sha256(contents[name]).digest())
+    return whole.hexdigest()[:16]
 
 
 def _run_chapters(root: Path, folder: Path, workers: int | None) -> None:
     """Execute the notebooks whose outputs are not in the cache, and put them there."""
     cache = get_cache(folder)
-    waiting = {}
-    for path in notebooks(root):
-        try:
-            cache.merge_match_into_notebook(nbformat.read(path, as_version=4))
-        except (
-            KeyError,
-            NotJSONError,
-        ):  # Not there, or cut short when a build was killed.
-            waiting[path] = path.parent
+    book = notebooks(root)
+    waiting = {path: path.parent for path in book if not _is_cached(cache, path)}
     if not waiting:
         print("Every chapter is up to date.")
         return
@@ -111,18 +136,16 @@ def _run_chapters(root: Path, folder: Path, workers: int | None) -> None:
     def start(path: Path) -> None:
         print(f"  {name(path)} ...", flush=True)
 
-    def end(done: Execution) -> None:
-        verdict = "FAILED after" if done.failure else "done in"
-        print(f"  {name(done.path)} {verdict} {done.seconds:.1f} s", flush=True)
-        if not done.failure:
-            bundle = CacheBundleIn(
-                done.notebook, name(done.path), data={"execution_seconds": done.seconds}
-            )
+    def end(run: Execution) -> None:
+        verdict = "FAILED after" if run.failure else "done in"
+        print(f"  {name(run.path)} {verdict} {run.seconds:.1f} s", flush=True)
+        if not run.failure:
+            bundle = CacheBundleIn(run.notebook, name(run.path))
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
-    print(f"Executing {len(waiting)} of {len(notebooks(root))} notebooks:", flush=True)
-    done = execute(waiting, on_start=start, on_end=end, workers=workers)
-    failed = [run.failure.explain(name(run.path)) for run in done if run.failure]
+    print(f"Executing {len(waiting)} of {len(book)} notebooks:", flush=True)
+    runs = execute(waiting, on_start=start, on_end=end, workers=workers)
+    failed = [run.failure.explain(name(run.path)) for run in runs if run.failure]
     if failed:
         count = f"{len(failed)} notebook{'s' * (len(failed) > 1)} failed"
         raise BuildFailed(
@@ -130,12 +153,22 @@ def _run_chapters(root: Path, folder: Path, workers: int | None) -> None:
         )
 
 
+def _is_cached(cache: JupyterCacheBase, path: Path) -> bool:
+    notebook = nbformat.read(path, as_version=4)
+    try:
+        cache.merge_match_into_notebook(notebook)
+    except (KeyError, ValueError):  # Not there, or cut short when a build was killed.
+        _, key = cache.create_hashed_notebook(notebook)
+        shutil.rmtree(Path(cache.path, "executed", key), ignore_errors=True)
+        return False
+    return True
+
+
+# The pages.
+
+
 def _render(root: Path, cache: Path) -> Path:
     """Render every page that changed, and stop at the end if any had a warning."""
-    from jupyter_book.sphinx import (
-        build_sphinx,  # Two seconds that a failed chapter need not wait.
-    )
-
     stage = root / "_build" / "stage"
     # Warnings appear once, when a page is read; a stage that had some, or was cut short, would be
     # silent the next time. So it is trusted only while its key is there.
@@ -146,28 +179,60 @@ def _render(root: Path, cache: Path) -> Path:
     key_file.unlink(missing_ok=True)
 
     print("Rendering ...", flush=True)
-    pages = stage / "html"
-    result = build_sphinx(
-        str(root),
-        str(pages),
-        noconfig=True,  # Jupyter Book makes what would be conf.py.
-        path_config=str(root / "_config.yml"),
-        confoverrides={
-            "nb_execution_cache_path": str(cache),
-            "latex_individualpages": False,
-        },
-        warningiserror=True,
-        keep_going=True,
-        quiet=True,
-    )
-    if isinstance(result, OSError):
-        raise result
-    if result:
+    if _run_sphinx(root, cache, stage):
         raise BuildFailed(
             "The pages have problems, listed above; the book was not put in place."
         )
     key_file.write_text(key, "utf-8")
-    return pages
+    return stage / "html"
+
+
+def _rendering_key(root: Path, cache: Path) -> str:
+    """A name for what every page depends on and Sphinx does not watch."""
+    names = ["_config.yml", "_toc.yml", "references.bib", "requirements.txt"]
+    files = [root / name for name in names] + list(root.glob("_ext/*.py"))
+    contents = {str(path): path.read_bytes() for path in files}
+    return _digest(contents | {"cache": str(cache).encode()})
+
+
+def _run_sphinx(root: Path, cache: Path, stage: Path) -> int:
+    """Run Sphinx as `jupyter-book build` does; return whether there was a warning."""
+    # Two seconds of imports that a failed chapter need not wait for.
+    from jupyter_book.config import get_final_config
+    from sphinx.application import Sphinx
+    from sphinx.errors import ExtensionError, SphinxError
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+
+    config, _ = get_final_config(
+        user_yaml=root / "_config.yml",
+        cli_config={
+            "nb_execution_cache_path": str(cache),
+            "latex_individualpages": False,
+        },
+        sourcedir=root,
+    )
+    try:
+        with patch_docutils(), docutils_namespace():
+            app = Sphinx(
+                srcdir=root,
+                confdir=None,
+                outdir=stage / "html",
+                doctreedir=stage / ".doctrees",
+                buildername="html",
+                confoverrides=config,
+                status=None,
+                warningiserror=True,
+                keep_going=True,
+            )
+            app.setup_extension("sphinx_multitoc_numbering")
+            app.build()
+            return int(app.statuscode)
+    except ExtensionError as error:
+        if isinstance(error.orig_exc, OSError):
+            raise error.orig_exc from None
+        raise
+    except SphinxError as error:
+        raise BuildFailed(f"{error.category}: {error}") from error
 
 
 def _check_weight(pages: Path) -> None:
@@ -181,10 +246,12 @@ def _check_weight(pages: Path) -> None:
 
 
 def _put_in_place(pages: Path, target: Path) -> Path:
-    """Copy the finished pages beside the old ones, then change places."""
+    """Copy the finished pages beside the old ones, then change places, if they differ."""
     new, old = target.with_suffix(".new"), target.with_suffix(".old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
+    if _files(pages) == _files(target):
+        return target
     shutil.copytree(pages, new)
     if target.exists():
         target.rename(old)
@@ -193,10 +260,9 @@ def _put_in_place(pages: Path, target: Path) -> Path:
     return target
 
 
-def _count_claims(index: Path) -> str:
-    claims = json.loads(index.with_name("claims.json").read_text("utf-8"))["claims"]
-    chapters = len({claim["page"] for claim in claims})
-    return f"{len(claims)} claims hold in {chapters} chapters"
+def _files(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BuildFailed as failure:
         print(f"\n{failure}", file=sys.stderr)
         return 1
-    except OSError as error:
+    except (OSError, SQLAlchemyError) as error:
         print(f"\nThe book cannot be written: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -221,8 +287,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "\nStopped. What was finished is kept: the next build goes on from there."
         )
         return 130
+    ledger = json.loads(index.with_name("claims.json").read_text("utf-8"))
     seconds = time.monotonic() - started
-    print(f"\n{_count_claims(index)}; {seconds:.0f} s.\nThe book is at {index}")
+    print(f"\n{ledger['summary']}; {seconds:.0f} s.\nThe book is at {index}")
     return 0
 
 
