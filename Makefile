@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve lab test colab lint format clean
+.PHONY: help setup book serve lab test colab bench lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -27,6 +27,9 @@ test: book colab  ## Build the book, run all tests, then everything again on Col
 
 colab: .venv-colab/.ready .venv/.ready  ## Unit tests, and every notebook alone, on Colab's versions
 	@$(RUN) tools/alone.py --python $(COLAB) --tests
+
+bench: book  ## Measure every budget, as ratios side by side (a few minutes on a quiet machine)
+	@$(RUN) benchmarks/budgets.py
 
 lint: .venv/.ready  ## Check style, types, notebooks and the book's address
 	@$(RUN) -m ruff check

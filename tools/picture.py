@@ -1,0 +1,43 @@
+"""Take the README's pictures from the built book: `python tools/picture.py`, after `make book`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from toc import ROOT
+
+PAGE = ROOT / "_build" / "html" / "intro.html"
+SIZE = {"width": 1180, "height": 860}
+
+
+def main() -> int:
+    """Write `_static/page-light.png` and `_static/page-dark.png`."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "google-chrome")
+    browser = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, names)), None
+    )
+    if browser is None:
+        print("No Chromium on this machine: install it, or set CHROMIUM to its path.")
+        return 1
+    with sync_playwright() as started:
+        chromium = started.chromium.launch(
+            executable_path=browser, args=["--no-sandbox"]
+        )
+        for theme in ("light", "dark"):
+            page = chromium.new_page(viewport=SIZE, color_scheme=theme)
+            page.goto(PAGE.as_uri())
+            page.wait_for_load_state("networkidle")
+            page.evaluate(
+                "document.querySelector('.vg-figure').scrollIntoView({block: 'center'})"
+            )
+            page.wait_for_timeout(500)  # The header follows the scrolling.
+            page.screenshot(path=ROOT / "_static" / f"page-{theme}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
