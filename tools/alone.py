@@ -20,10 +20,12 @@ from toc import ROOT, notebooks
 
 # What needs the environment of the book: its builder, its pages, a browser.
 BOOK_TESTS = {
-    "test_book.py",
     "test_build.py",
     "test_extensions.py",
     "test_notebooks.py",
+    "test_pages.py",
+    "test_project.py",
+    "test_tools.py",
 }
 
 
@@ -74,14 +76,24 @@ def run_notebooks(
         verdict = "FAILED after" if done.failure else "done in"
         print(f"  {done.path.name} {verdict} {done.seconds:.1f} s", flush=True)
 
-    os.environ.pop(
-        "PYTHONPATH", None
-    )  # Which could lead to the vgutils of the book's folder.
+    # It could lead to the vgutils of the book's folder.
+    os.environ.pop("PYTHONPATH", None)
+    before = _packages(python)
     runs = execute(homes, on_start=start, on_end=end, python=python, workers=workers)
     failed = [(run.path.name, run.failure) for run in runs if run.failure]
     for name, failure in failed:
         print(f"\n{failure.explain(name)}", file=sys.stderr)
-    return len(failed)
+    changed = sorted(_packages(python) ^ before)
+    if changed:
+        print(f"\nA notebook changed packages: {', '.join(changed)}", file=sys.stderr)
+    return len(failed) + len(changed)
+
+
+def _packages(python: str) -> set[str]:
+    """The packages of an environment, each as `name==version`."""
+    command = [python, "-m", "pip", "--disable-pip-version-check", "freeze", "--all"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
+    return set(listed.stdout.splitlines())
 
 
 def run_tests(python: str, root: Path, folder: Path) -> int:
@@ -97,7 +109,8 @@ def run_tests(python: str, root: Path, folder: Path) -> int:
     """
     shutil.copytree(root / "tests", folder / "tests", ignore=lambda *_: BOOK_TESTS)
     shutil.copy(root / "pyproject.toml", folder)
-    return subprocess.run([python, "-m", "pytest", "tests"], cwd=folder).returncode
+    command = [python, "-m", "pytest", "-m", "not slow", "tests"]
+    return subprocess.run(command, cwd=folder).returncode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

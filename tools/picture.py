@@ -9,7 +9,7 @@ import sys
 from toc import ROOT
 
 PAGE = ROOT / "_build" / "html" / "intro.html"
-SIZE = {"width": 1180, "height": 860}
+WIDTH, HEIGHT = 1180, 900
 
 
 def main() -> int:
@@ -28,7 +28,8 @@ def main() -> int:
             executable_path=browser, args=["--no-sandbox"]
         )
         for theme in ("light", "dark"):
-            page = chromium.new_page(viewport=SIZE, color_scheme=theme)
+            page = chromium.new_page(color_scheme=theme)
+            page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             page.goto(PAGE.as_uri())
             page.wait_for_load_state("networkidle")
             page.evaluate(

@@ -64,7 +64,7 @@ def update_ratio(answer: Callable[[Any, Any, float], Any]) -> None:
 
 
 @exercise("problem.diagnose")
-def diagnose(answer: Callable[[Sequence[float]], str]) -> None:
+def diagnose(answer: Callable[[np.ndarray], str]) -> None:
     """Take `diagnose(norms)`, which names the illness of a profile, first layer first."""
     cases = [
         ([1.0, 1.1, 0.9], "healthy", "These norms are level."),
