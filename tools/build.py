@@ -221,6 +221,7 @@ def _run_sphinx(root: Path, cache: Path, stage: Path) -> int:
                 buildername="html",
                 confoverrides=config,
                 status=None,
+                warning=sys.stderr,
                 warningiserror=True,
                 keep_going=True,
             )

@@ -111,8 +111,16 @@ def execute(
         return await asyncio.gather(*map(run, folders))
 
     # Kernels that share the cores would otherwise fight for them with a thread for each core.
-    with _kernel(python, _ONE_THREAD if workers > 1 else {}) as specs:
-        return asyncio.run(run_all())
+    kernel = _kernel(python, _ONE_THREAD if workers > 1 else {})
+    with kernel as specs, asyncio.Runner(loop_factory=_Loop) as runner:
+        return runner.run(run_all())
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """Leaves Ctrl-C to Python: nbclient would only stop a kernel, and the next would start."""
+
+    def add_signal_handler(self, *_: object) -> None:
+        raise NotImplementedError
 
 
 def _cores() -> int:
@@ -182,6 +190,8 @@ def _failed_cell(notebook: NotebookNode) -> Failure:
                 reason = output.evalue or output.ename
                 if output.ename != "ClaimFailed":  # Whose message says all.
                     reason = f"{output.ename}: {output.evalue}"
+                if output.ename == "ModuleNotFoundError":
+                    reason += " (what chapters need is in requirements.txt: make setup)"
                 traceback = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
                 return Failure(reason, number, cell.source, traceback)
     return Failure("a cell failed without saying why")
