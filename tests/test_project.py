@@ -45,9 +45,7 @@ def test_the_snippet_of_the_readme_shows_a_vanishing_gradient(tmp_path):
         line.split() for line in done.stdout.splitlines() if line.startswith("hidden")
     ]
     gradient = [float(row[3]) for row in rows if "." not in row[0]]
-    factors = [
-        late / early for early, late in zip(gradient, gradient[1:], strict=False)
-    ]
+    factors = [late / early for early, late in pairwise(gradient)]
     assert all(3 < factor < 6 for factor in factors)  # "about four a layer"
 
 
