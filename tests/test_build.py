@@ -267,6 +267,8 @@ def start(root: Path) -> subprocess.Popen[str]:
     command = [sys.executable, ROOT / "tools" / "build.py", "--workers", "1"]
     return subprocess.Popen(
         [*command, "--book", root],
+        # A runner in the background hands down an interrupt that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

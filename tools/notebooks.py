@@ -58,7 +58,7 @@ def canonical(text: str) -> str:
 
 
 def _canonical_cell(cell: NotebookNode) -> dict[str, Any]:
-    source = "\n".join(line.rstrip() for line in cell.source.strip("\n").split("\n"))
+    source = "\n".join(line.rstrip() for line in cell.source.split("\n")).strip("\n")
     kept: dict[str, Any] = {
         "cell_type": cell.cell_type,
         "source": source.splitlines(True),
@@ -94,7 +94,8 @@ MATH_AND_CODE = re.compile(
 )
 LINK = re.compile(r"\]\([^)]*\)|<[^>]*>|\{cite[:tp]*\}`[^`]*`")
 MEASURED = re.compile(
-    r"(?<![\w.])\d+\.\d+(?![\w.]*\.\d)|\d+(?:\.\d+)?[eE][+-]?\d+\b|\b10\^|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+"
+    r"(?<![\w.])\d+(?:\.\d+)?[eE][+-]?\d+\b|(?<![\w.])\d+\.\d+(?![\w.]*\.\d)"
+    r"|\b10\^|10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+"
 )
 HTML_TAGS = {"details", "summary", "br", "sub", "sup", "kbd"}
 
@@ -234,9 +235,8 @@ def problems(path: Path, root: Path = ROOT) -> list[str]:
     text = path.read_text("utf-8")
     try:
         notebook = nbformat.reads(text, as_version=4)
-    except (
-        Exception
-    ) as error:  # nbformat raises as many kinds as there are ways to be broken.
+    # nbformat raises as many kinds as there are ways to be broken.
+    except Exception as error:
         return [f"{name}: not a notebook: {error}"]
     found = []
     if canonical(text) != text:
@@ -261,10 +261,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "notebooks", nargs="*", type=Path, help="all of the book if not given"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     root = options.book.resolve()
-    everything = [*notebooks(root), *root.glob("chapters/template.ipynb")]
-    paths = [path.resolve() for path in options.notebooks] or everything
+    paths = [path.resolve() for path in options.notebooks] or [
+        *notebooks(root),
+        *root.glob("chapters/template.ipynb"),
+    ]
     if options.command == "format":
         for path in paths:
             text = path.read_text("utf-8")
@@ -273,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"formatted {path.relative_to(root)}")
         return 0
     found = [problem for path in paths for problem in problems(path, root)]
-    print("\n".join(found) or f"{len(paths)} notebooks are as they should be.")
+    print("\n".join(found) or f"Notebooks as they should be: {len(paths)}")
     return bool(found)
 
 
