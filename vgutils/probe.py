@@ -222,6 +222,9 @@ class Sink(nnx.Param):
 WEIGHTS = nnx.All(nnx.Param, nnx.Not(Sink))
 """The filter for the parameters that are weights."""
 
+LEARNT = nnx.Not(Sink)
+"""The filter for all that the module itself holds: weights, batch statistics, random streams."""
+
 
 def profile(
     model: nnx.Module,
@@ -296,7 +299,8 @@ def instrument(
     calls, in which order, and which of them are stacked.
 
     Returns:
-        A module of the same structure whose gradients hold the `Sink`s that `read` reads.
+        A module of the same structure whose gradients hold the `Sink`s that `read` reads. What
+        it learns goes back into the model by `nnx.update(model, nnx.state(tapped, LEARNT))`.
     """
     if not isinstance(model, nnx.Module):
         raise TypeError(f"model must be a flax.nnx.Module, got {type(model).__name__}")
@@ -319,17 +323,6 @@ def instrument(
         module.tap_place = places[path]
         if path in chosen:
             module.tap_sink = Sink(jnp.zeros((*places[path].stack, SINK_SIZE), dtype))
-    return copy
-
-
-def remove_taps(tapped: Any) -> Any:
-    """A copy of an instrumented module without its taps: the module as it was."""
-    copy = nnx.clone(tapped)
-    for module in _modules(copy).values():
-        _remove_tap(module)
-        object.__setattr__(
-            module, "__class__", getattr(module, "tapped_from", type(module))
-        )
     return copy
 
 

@@ -120,24 +120,24 @@ def train_seeds(
         TypeError, ValueError: As for `train`; or the models differ in structure.
     """
     x, y = _check(optimizer, x, y, steps, batch_size)
+    plain, state = together(models)
+    graphdef = plain
     if profile is not False:
         at = None if profile is True else profile
-        models = [
-            probe.instrument(model, loss, x[:1], y[:1], at=at) for model in models
-        ]
-    graphdef, state = together(models)
+        graphdef, state = together(
+            [probe.instrument(model, loss, x[:1], y[:1], at=at) for model in models]
+        )
     weights, rest = nnx.split_state(state, probe.WEIGHTS, ...)
     keys = jnp.stack([jax.random.key(seed + i) for i in range(len(models))])
     weights, rest, history = _run(
         graphdef, optimizer, loss, steps, batch_size, weights, rest, keys, x, y
     )
-    leaves, structure = jax.tree.flatten((weights, rest))
+    state = nnx.filter_state(nnx.merge_state(weights, rest), probe.LEARNT)
+    leaves, structure = jax.tree.flatten(state)
     trained = [
-        nnx.merge(graphdef, *jax.tree.unflatten(structure, one))
+        nnx.merge(plain, jax.tree.unflatten(structure, one))
         for one in zip(*leaves, strict=True)
     ]
-    if profile is not False:
-        trained = [probe.remove_taps(model) for model in trained]
     return trained, history
 
 
