@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vgutils.quizzes import quiz as quiz
     from vgutils.settings import seed as seed
     from vgutils.settings import size as size
+    from vgutils.sweeps import sweep as sweep
     from vgutils.training import History as History
     from vgutils.training import train as train
     from vgutils.training import train_seeds as train_seeds
@@ -60,6 +61,8 @@ _ROOMS = (
     "probe",
     "quizzes",
     "settings",
+    "spectra",
+    "sweeps",
     "theory",
     "training",
 )
@@ -95,6 +98,7 @@ _ROOM_OF = {
     "quiz": "quizzes",
     "seed": "settings",
     "size": "settings",
+    "sweep": "sweeps",
     "History": "training",
     "train": "training",
     "train_seeds": "training",

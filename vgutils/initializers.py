@@ -30,6 +30,17 @@ def scaled_orthogonal(sigma_w: float = 1.0) -> Initializer:
     return jinit.orthogonal(errors.number("sigma_w", sigma_w, minimum=0, strict=True))
 
 
+def scaled_delta_orthogonal(sigma_w: float = 1.0) -> Initializer:
+    """For convolutions: `scaled_orthogonal` at the kernel's centre, 0 elsewhere.
+
+    A stack of them is as isometric as a stack of orthogonal matrices. The kernel needs as many
+    output channels as input channels, or more. Source: Xiao et al. (2018), section 3.
+    """
+    return jinit.delta_orthogonal(
+        errors.number("sigma_w", sigma_w, minimum=0, strict=True)
+    )
+
+
 # The frameworks' defaults for a dense layer are here under the name of what they are.
 INITIALIZERS: dict[str, Initializer] = {
     "lecun_normal": jinit.lecun_normal(),  # Flax's default: Var = 1 / fan_in
@@ -40,6 +51,7 @@ INITIALIZERS: dict[str, Initializer] = {
     # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default: Var = 1 / (3 fan_in)
     "torch_uniform": jinit.variance_scaling(1 / 3, "fan_in", "uniform"),
     "orthogonal": scaled_orthogonal(),
+    "delta_orthogonal": scaled_delta_orthogonal(),
     "zeros": jinit.zeros,
 }
 

@@ -14,10 +14,19 @@ from vgutils.activations import Activation
 from vgutils.initializers import Initializer
 
 
-class Layer(nnx.Module):
-    """One layer: the pre-activation z = h W + b, then h = phi(z).
+NORMS: dict[str, type] = {
+    "batch": nnx.BatchNorm,
+    "layer": nnx.LayerNorm,
+    "rms": nnx.RMSNorm,
+}
+"""Normalizations of pre-activations by name. Batch statistics are those of the batch at hand until
+`model.eval()` takes the running ones."""
 
-    `linear` gives z, the layer itself gives h; a probe can name either.
+
+class Layer(nnx.Module):
+    """One layer: the pre-activation z = h W + b, normalized if asked for, then h = phi(z).
+
+    `linear` gives z, `norm` normalizes it, the layer itself gives h; a probe can name each.
     """
 
     def __init__(
@@ -26,16 +35,20 @@ class Layer(nnx.Module):
         fan_out: int,
         activation: Activation,
         *,
+        norm: str | None = None,
         rngs: nnx.Rngs,
         **linear: Any,
     ) -> None:
-        """`linear` goes to `nnx.Linear`."""
+        """`norm` is a name in `NORMS`; `linear` goes to `nnx.Linear`."""
         self.linear = nnx.Linear(fan_in, fan_out, rngs=rngs, **linear)
+        if norm is not None:
+            self.norm = NORMS[errors.one_of("norm", norm, NORMS)](fan_out, rngs=rngs)
         self.activation = activation
 
     def __call__(self, h: jax.Array) -> jax.Array:
         """(..., fan_in) -> (..., fan_out)."""
-        return self.activation(self.linear(h))
+        z = self.linear(h)
+        return self.activation(self.norm(z) if hasattr(self, "norm") else z)
 
 
 def stack(make: Callable[[nnx.Rngs], nnx.Module], size: int, rngs: nnx.Rngs) -> Any:
@@ -62,14 +75,20 @@ def stack(make: Callable[[nnx.Rngs], nnx.Module], size: int, rngs: nnx.Rngs) -> 
 def scan_layers(layers: Any, h: jax.Array) -> jax.Array:
     """Apply a `stack` of layers to `h` one after the other.
 
-    A scan: compile time does not grow with depth. Every layer must keep the shape of `h`.
+    A scan: compile time does not grow with depth. Every layer must keep the shape of `h`. What the
+    layers update on the way (batch statistics) is updated in `layers`.
     """
+    # Not nnx.scan: it cannot run where an outer jax.grad or jax.vmap closes over the layers.
+    graphdef, weights, rest = nnx.split(layers, nnx.Param, ...)
 
-    @nnx.scan(in_axes=(nnx.Carry, 0), out_axes=nnx.Carry)
-    def forward(h: jax.Array, layer: Any) -> jax.Array:
-        return layer(h)
+    def forward(h: jax.Array, states: Any) -> tuple[jax.Array, Any]:
+        layer = nnx.merge(graphdef, *states)
+        return layer(h), nnx.state(layer, nnx.Not(nnx.Param))
 
-    return forward(h, layers)
+    h, rest = jax.lax.scan(forward, h, (weights, rest))
+    if rest:
+        nnx.update(layers, rest)
+    return h
 
 
 def together(models: Sequence[nnx.Module]) -> tuple[Any, Any]:
@@ -115,6 +134,7 @@ class MLP(nnx.Module):
         out_features: int,
         activation: str | Activation = "tanh",
         *,
+        norm: str | None = None,
         kernel_init: str | Initializer = "lecun_normal",
         bias_init: str | Initializer = "zeros",
         dtype: Any = None,
@@ -129,6 +149,7 @@ class MLP(nnx.Module):
             depth: Hidden layers, at least 1.
             out_features: Outputs of the readout, which has no activation.
             activation: A name in `vgutils.activations.ACTIVATIONS` or an elementwise function.
+            norm: "batch", "layer" or "rms" normalizes the hidden layers' pre-activations.
             kernel_init: A name in `vgutils.initializers.INITIALIZERS` or an initializer; for the
                 hidden layers and the readout alike.
             bias_init: The same, for the biases.
@@ -150,6 +171,8 @@ class MLP(nnx.Module):
         if not isinstance(rngs, nnx.Rngs):
             raise TypeError(f"rngs must be flax.nnx.Rngs, got {rngs!r}")
         phi = activations.get(activation)
+        if norm is not None:
+            errors.one_of("norm", norm, NORMS)
         linear = {
             "kernel_init": initializers.get(kernel_init),
             "bias_init": initializers.get(bias_init),
@@ -157,10 +180,10 @@ class MLP(nnx.Module):
             "param_dtype": param_dtype,
         }
         self.in_features, self.depth = in_features, depth
-        self.first = Layer(in_features, width, phi, rngs=rngs, **linear)
+        self.first = Layer(in_features, width, phi, norm=norm, rngs=rngs, **linear)
         if depth > 1:
             self.hidden = stack(
-                lambda rngs: Layer(width, width, phi, rngs=rngs, **linear),
+                lambda rngs: Layer(width, width, phi, norm=norm, rngs=rngs, **linear),
                 depth - 1,
                 rngs,
             )

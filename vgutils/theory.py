@@ -48,12 +48,71 @@ def expectation(function: Function, *, variance: float = 1.0) -> float:
         variance: At least 0.
 
     Raises:
-        ValueError: A negative variance.
+        TypeError: `function` is not a scalar map: it changes the shape, or mixes elements.
+        ValueError: A negative variance, or values of `function` that are not finite.
     """
     errors.number("variance", variance, minimum=0)
+    return float(_WEIGHTS @ _values(function, np.sqrt(variance) * _NODES))
+
+
+def _values(function: Function, z: np.ndarray) -> np.ndarray:
+    """f(z) in float64, after checking that f acts on each element alone and stays finite."""
     with float64():
-        values = function(jnp.asarray(np.sqrt(variance) * _NODES))
-        return float(_WEIGHTS @ np.asarray(values, dtype=np.float64))
+        values = np.asarray(function(jnp.asarray(z)), dtype=np.float64)
+        if values.shape == z.shape:
+            middle = z.shape[-1] // 3
+            alone = np.asarray(function(jnp.asarray(z[..., middle : middle + 1])))
+    if values.shape != z.shape or not np.allclose(
+        alone, values[..., middle : middle + 1], rtol=1e-9, atol=1e-12, equal_nan=True
+    ):
+        raise TypeError(
+            f"function must map each element alone to a number, got {function!r}"
+        )
+    bad = z[~np.isfinite(values)]
+    if bad.size:
+        raise ValueError(
+            f"function must be finite, got {values[~np.isfinite(values)][0]} at {bad[0]:.3g}"
+        )
+    return values
+
+
+# The directions of a plane are cut where either of two variables is 0, and each cut is one
+# Gauss-Legendre rule: the integrand is smooth in between.
+_CIRCLE_NODES, _CIRCLE_WEIGHTS = np.polynomial.legendre.leggauss(64)
+_RADII = _HALF[:, None]
+
+
+def expectation_of_pair(
+    function: Function, c: float, *, variance: float = 1.0
+) -> float:
+    """E[f(u) f(v)] for Gaussian u, v of one variance and correlation `c`, in float64.
+
+    Integrated in polar coordinates, where the kinks of a function that is smooth except at 0 lie on
+    four rays.
+
+    Args:
+        function: Elementwise; smooth except perhaps at 0.
+        c: From -1 to 1.
+        variance: At least 0.
+
+    Raises:
+        TypeError: `function` is not a scalar map.
+        ValueError: `c` or `variance` is out of range, or values of `function` are not finite.
+    """
+    angle = np.arccos(errors.number("c", c, minimum=-1, maximum=1))
+    scale = np.sqrt(errors.number("variance", variance, minimum=0))
+    # u = r cos(t) and v = r cos(t - angle) vanish where t, or t - angle, is a quarter turn.
+    cuts = np.sort(np.pi / 2 + np.array([0, np.pi, angle, angle + np.pi]))
+    total = 0.0
+    for start, end in zip(cuts, [*cuts[1:], cuts[0] + 2 * np.pi], strict=True):
+        if end - start > 1e-9:
+            half = (end - start) / 2
+            t = start + half * (1 + _CIRCLE_NODES)
+            u, v = _RADII * np.cos(t), _RADII * np.cos(t - angle)
+            product = _values(function, scale * u) * _values(function, scale * v)
+            radial = 6.0 * _LEGENDRE_WEIGHTS * _HALF * np.exp(-(_HALF**2) / 2)
+            total += float(half * radial @ product @ _CIRCLE_WEIGHTS)
+    return total / (2 * np.pi)
 
 
 def slope(activation: str | Activation) -> Function:
@@ -94,21 +153,35 @@ def fixed_point(
 ) -> float:
     """The variance q* that a deep network settles at: q* = length_map(q*).
 
-    Iterates from `start`, which decides where there are several.
+    Iterates from `start`, which decides where there are several. Every third value is Aitken's
+    extrapolation of the last ones: near the edge of chaos the iteration alone takes thousands.
 
     Raises:
-        ValueError: The variance grows without bound, or has not settled after 10,000 layers.
+        ValueError: The variance grows without bound, or has not settled; the message says by how
+            much it still changes.
     """
+    _sigmas(sigma_w, sigma_b)
+
+    def step(q: float) -> float:
+        return length_map(activation, q, sigma_w=sigma_w, sigma_b=sigma_b)
+
     q = errors.number("start", start, minimum=0)
-    for _ in range(10_000):
-        new = length_map(activation, q, sigma_w=sigma_w, sigma_b=sigma_b)
-        if abs(new - q) <= 1e-13 * max(new, 1e-3):
-            return new
-        if new > 1e12:
+    change = np.inf
+    for _ in range(1000):
+        one = step(q)
+        change = one - q
+        if abs(change) <= 1e-13 * max(one, 1e-3):
+            return one
+        two = step(one)
+        if two > 1e12:
             break
-        q = new
+        bend = two - 2 * one + q
+        leap = q - change**2 / bend if bend else two
+        # Near 0 the map is flat on a square root's scale, and a leap can land below it.
+        q = leap if leap >= 0 and abs(leap - two) < 10 * abs(two - q) + 1e-3 else two
     raise ValueError(
-        f"sigma_w={sigma_w} and sigma_b={sigma_b} lead to no finite fixed point from q={start}"
+        f"sigma_w={sigma_w} and sigma_b={sigma_b} lead to no finite fixed point from q={start}: "
+        f"at q={q:.6g} a layer still changes it by {change:.3g}"
     )
 
 
@@ -120,8 +193,175 @@ def depth_scale(
     Infinite at the edge of chaos. Source: Schoenholz et al. (2017), eq. (9).
     """
     q_star = fixed_point(activation, sigma_w=sigma_w, sigma_b=sigma_b)
-    log_chi = np.log(chi_1(activation, q_star, sigma_w=sigma_w))
-    return float(np.inf) if log_chi == 0 else float(1 / abs(log_chi))
+    return _scale_of(chi_1(activation, q_star, sigma_w=sigma_w))
+
+
+def _scale_of(factor: float) -> float:
+    log = np.log(factor)
+    return float(np.inf) if log == 0 else float(1 / abs(log))
+
+
+def edge_of_chaos(activation: str | Activation, q: float) -> tuple[float, float]:
+    """The point of the edge of chaos whose fixed point is q: (sigma_w, sigma_b).
+
+    There chi_1 = 1, so sigma_w^2 = 1 / E[phi'(z)^2], and q = length_map(q) gives sigma_b.
+    Source: Pennington et al. (2017), section 3.
+
+    Args:
+        activation: A name or an elementwise function.
+        q: Positive.
+
+    Raises:
+        ValueError: No such point: sigma_b^2 would be negative.
+    """
+    q = errors.number("q", q, minimum=0, strict=True)
+    sigma_w = gain(activation, q, backward=True)
+    left = q - length_map(activation, q, sigma_w=sigma_w)
+    if left < -1e-12 * q:
+        raise ValueError(
+            f"q={q} is no fixed point on the edge of chaos: sigma_b^2 would be {left:.3g}"
+        )
+    return sigma_w, float(np.sqrt(max(left, 0.0)))
+
+
+def critical_sigma_w(activation: str | Activation, *, sigma_b: float) -> float:
+    """The sigma_w of the edge of chaos for a given sigma_b.
+
+    Searches the curve that `edge_of_chaos` follows as q grows from 1e-6 to 100.
+
+    Raises:
+        ValueError: The edge does not pass `sigma_b` in that range; the message has the nearest.
+    """
+    from scipy import optimize  # JAX brings it.
+
+    _sigmas(1.0, sigma_b)
+
+    def excess(log_q: float) -> float:
+        q = np.exp(log_q)
+        sigma_w = gain(activation, q, backward=True)
+        return q - length_map(activation, q, sigma_w=sigma_w) - sigma_b**2
+
+    ends = np.log([1e-6, 100.0])
+    at_ends = [excess(end) for end in ends]
+    if at_ends[0] * at_ends[1] > 0:
+        nearest = min(at_ends, key=abs) + sigma_b**2
+        raise ValueError(
+            f"sigma_b={sigma_b} is not on the edge of chaos for q from 1e-6 to 100: the nearest "
+            f"sigma_b^2 is {nearest:.3g}"
+        )
+    log_q = optimize.brentq(excess, *ends, xtol=1e-14, rtol=1e-14)
+    return gain(activation, float(np.exp(log_q)), backward=True)
+
+
+def gain(
+    activation: str | Activation, q: float = 1.0, *, backward: bool = False
+) -> float:
+    """The sigma_w at which a layer without biases keeps the size of a signal.
+
+    Forward, that of the pre-activations: sigma_w^2 E[phi(z)^2] = q. Backward, that of the
+    gradient: sigma_w^2 E[phi'(z)^2] = 1. With z ~ N(0, q); the two agree for ReLU and its leaky
+    kin only.
+
+    Args:
+        activation: A name or an elementwise function.
+        q: The variance of the pre-activations, positive.
+        backward: Which of the two.
+
+    Raises:
+        ValueError: The activation, or its derivative, is 0 everywhere; no weights make up for it.
+    """
+    q = errors.number("q", q, minimum=0, strict=True)
+    if backward:
+        size = chi_1(activation, q, sigma_w=1.0)
+    else:
+        size = length_map(activation, q, sigma_w=1.0) / q
+    if not size > 0:
+        raise ValueError(f"activation {activation!r} lets nothing through at q={q}")
+    return float(1 / np.sqrt(size))
+
+
+# --- two inputs -----------------------------------------------------------------------------------
+
+
+def correlation_map(
+    activation: str | Activation,
+    c: float,
+    *,
+    q: float,
+    sigma_w: float,
+    sigma_b: float = 0.0,
+) -> float:
+    """The correlation of two inputs' pre-activations one layer on, both of variance `q`.
+
+    Args:
+        activation: A name or an elementwise function.
+        c: Their correlation now, from -1 to 1.
+        q: The variance, a fixed point of the length map (or the result is no correlation).
+        sigma_w: Standard deviation of the weights times sqrt(fan_in).
+        sigma_b: Standard deviation of the biases.
+
+    Source: Poole et al. (2016), eq. (4).
+    """
+    sigma_w, sigma_b = _sigmas(sigma_w, sigma_b)
+    q = errors.number("q", q, minimum=0, strict=True)
+    pair = expectation_of_pair(activations.get(activation), c, variance=q)
+    return (sigma_w**2 * pair + sigma_b**2) / q
+
+
+def chi(activation: str | Activation, c: float, *, q: float, sigma_w: float) -> float:
+    """The slope of the correlation map at `c`: sigma_w^2 E[phi'(u) phi'(v)]; `chi_1` at c = 1.
+
+    Source: Poole et al. (2016), eq. (5).
+    """
+    sigma_w, _ = _sigmas(sigma_w, 0.0)
+    q = errors.number("q", q, minimum=0, strict=True)
+    return sigma_w**2 * expectation_of_pair(slope(activation), c, variance=q)
+
+
+def fixed_correlation(
+    activation: str | Activation, *, sigma_w: float, sigma_b: float = 0.0
+) -> float:
+    """The correlation c* that any two inputs settle at: 1 in the ordered phase, less in chaos.
+
+    Raises:
+        ValueError: No finite variance to settle at, or the solver did not converge.
+    """
+    from scipy import optimize
+
+    q = fixed_point(activation, sigma_w=sigma_w, sigma_b=sigma_b)
+    if chi_1(activation, q, sigma_w=sigma_w) <= 1 + 1e-9:
+        return 1.0
+
+    def excess(c: float) -> float:
+        return correlation_map(activation, c, q=q, sigma_w=sigma_w, sigma_b=sigma_b) - c
+
+    # 1 is always a root, and in chaos an unstable one: just below it the map lies under the
+    # diagonal, and at 0 it lies above, for E[phi(u) phi(v)] = E[phi]^2 there.
+    if excess(0.0) <= 1e-12:
+        return 0.0
+    below = 1 - np.geomspace(1e-6, 0.5, 40)
+    upper = next((c for c in below if excess(c) < 0), None)
+    if upper is None:
+        raise ValueError(
+            f"sigma_w={sigma_w} and sigma_b={sigma_b}: no fixed correlation found below 1; at "
+            f"c={below[0]} the map is {excess(below[0]):.3g} above the diagonal"
+        )
+    return float(optimize.brentq(excess, 0.0, upper, xtol=1e-13))
+
+
+def correlation_depth_scale(
+    activation: str | Activation, *, sigma_w: float, sigma_b: float = 0.0
+) -> float:
+    """The number of layers over which two inputs' correlation nears c* by a factor e: xi_c.
+
+    1/|ln chi(c*)|; equal to `depth_scale` in the ordered phase. Infinite at the edge of chaos.
+    Source: Schoenholz et al. (2017), eq. (9).
+    """
+    q = fixed_point(activation, sigma_w=sigma_w, sigma_b=sigma_b)
+    c = fixed_correlation(activation, sigma_w=sigma_w, sigma_b=sigma_b)
+    if c == 1.0:
+        return _scale_of(chi_1(activation, q, sigma_w=sigma_w))
+    return _scale_of(chi(activation, c, q=q, sigma_w=sigma_w))
 
 
 def gradient_profile(
