@@ -203,7 +203,7 @@ def link_sources(app: Sphinx, doctree: nodes.document, page: str) -> None:
 
 def _author_year(entry: Entry) -> str:
     names = [
-        " ".join(person.last_names).strip("{}")
+        " ".join(person.prelast_names + person.last_names).strip("{}")
         for person in entry.persons.get("author", [])
     ]
     who = " and ".join(names) if len(names) < 3 else f"{names[0]} et al."

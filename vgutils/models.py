@@ -13,7 +13,6 @@ from vgutils import activations, errors, initializers
 from vgutils.activations import Activation
 from vgutils.initializers import Initializer
 
-
 NORMS: dict[str, type] = {
     "batch": nnx.BatchNorm,
     "layer": nnx.LayerNorm,

@@ -175,10 +175,11 @@ def fixed_point(
         two = step(one)
         if two > 1e12:
             break
-        bend = two - 2 * one + q
-        leap = q - change**2 / bend if bend else two
-        # Near 0 the map is flat on a square root's scale, and a leap can land below it.
-        q = leap if leap >= 0 and abs(leap - two) < 10 * abs(two - q) + 1e-3 else two
+        # Only where changes shrink: elsewhere the extrapolation finds the point that the
+        # iteration runs away from.
+        if abs(two - one) < abs(change):
+            two = max(q - change**2 / (two - 2 * one + q), 0.0)
+        q = two
     raise ValueError(
         f"sigma_w={sigma_w} and sigma_b={sigma_b} lead to no finite fixed point from q={start}: "
         f"at q={q:.6g} a layer still changes it by {change:.3g}"

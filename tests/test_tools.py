@@ -1,0 +1,184 @@
+"""The tools behind `make`: where the book lives, its notebooks, serving it, running them alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.request
+
+import alone
+import pytest
+import repository
+import toc
+from conftest import ROOT, write_notebook
+
+PYPROJECT = '[project.urls]\nRepository = "https://github.com/{}"\n'
+
+
+# --- where the book lives -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A folder that names the book in every way that the book does."""
+    texts = {
+        "pyproject.toml": PYPROJECT.format("old-owner/book"),
+        "README.md": "git clone https://github.com/old-owner/book\n"
+        "[![x](https://mybinder.org/v2/gh/old-owner/book/main)]\n"
+        "https://old-owner.github.io/book/ and https://github.com/other/thing\n"
+        "https://github.com/old-owner/book-two\n",
+        "CITATION.cff": 'repository-code: "https://github.com/old-owner/book"\n',
+        "chapters/one.ipynb": '%pip install "vgutils @ git+https://github.com/old-owner/book"',
+        "_build/kept.md": "git clone https://github.com/old-owner/book\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+    return tmp_path
+
+
+def test_the_book_moves_everywhere_at_once(book, capsys):
+    assert repository.main(["--book", str(book), "new/place"]) == 0
+    assert toc.repository(book) == "new/place"
+    readme = (book / "README.md").read_text("utf-8")
+    assert "old-owner/book\n" not in readme
+    assert "https://new.github.io/place/" in readme
+    assert "https://github.com/other/thing" in readme
+    assert "https://github.com/old-owner/book-two" in readme
+    assert "new/place" in (book / "chapters" / "one.ipynb").read_text("utf-8")
+    assert "old-owner" in (book / "_build" / "kept.md").read_text("utf-8")
+    assert "Every address says new/place." in capsys.readouterr().out
+    assert repository.rename(book, "new/place") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("CITATION.cff", 1), ("README.md", 2), ("chapters/one.ipynb", 1)],
+)
+def test_an_address_that_differs_is_named(book, name, line, capsys):
+    text = (book / name).read_text("utf-8")
+    lines = text.split("\n")
+    lines[line - 1] = lines[line - 1].replace("old-owner/book", "else/where")
+    (book / name).write_text("\n".join(lines), "utf-8")
+    assert repository.main(["--book", str(book), "--check"]) == 1
+    said = capsys.readouterr().out
+    assert (
+        said == f"{name}:{line}: the book lives at old-owner/book, not at else/where\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["", "book", "a/b/c", "https://github.com/a/b", "a /b"]
+)
+def test_a_name_that_is_none_changes_nothing(book, name, capsys):
+    before = {path: path.read_bytes() for path in repository.files(book)}
+    with pytest.raises(SystemExit):
+        repository.main(["--book", str(book), name])
+    assert "owner/name" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in repository.files(book)} == before
+
+
+# --- which notebooks ------------------------------------------------------------------------------
+
+
+def test_notebooks_come_in_the_order_of_the_book(tmp_path):
+    chapters = ["chapters/b", "chapters/a"]
+    (tmp_path / "_toc.yml").write_text(
+        "format: jb-book\nroot: intro\nchapters:\n"
+        + "".join(f"  - file: {name}\n" for name in [*chapters, "words"]),
+        "utf-8",
+    )
+    for name in ["intro", *chapters]:
+        write_notebook(tmp_path / f"{name}.ipynb", ("markdown", "# A"))
+    (tmp_path / "words.md").write_text("# Words\n", "utf-8")
+    expected = [tmp_path / f"{name}.ipynb" for name in ["intro", *chapters]]
+    assert toc.notebooks(tmp_path) == expected
+    (tmp_path / "words.md").unlink()
+    with pytest.raises(SystemExit, match="names words, but"):
+        toc.notebooks(tmp_path)
+
+
+# --- alone ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_notebooks_run_in_folders_of_their_own(tmp_path, capsys):
+    source = tmp_path / "source"
+    good, bad = source / "good.ipynb", source / "bad.ipynb"
+    write_notebook(
+        good,
+        ("code", "from pathlib import Path\nPath('made').touch()"),
+        ("code", "assert [p.name for p in Path().iterdir() if p.name == 'good.ipynb']"),
+    )
+    write_notebook(bad, ("code", "value = 1"), ("code", "value / 0"))
+    homes = tmp_path / "homes"
+    homes.mkdir()
+    assert alone.run_notebooks(sys.executable, [good, bad], homes, 2) == 1
+    said = capsys.readouterr()
+    assert "good.ipynb done in" in said.out
+    assert "bad.ipynb FAILED after" in said.out
+    assert "bad.ipynb, cell 2:" in said.err
+    assert "ZeroDivisionError" in said.err
+    assert sorted(path.name for path in source.iterdir()) == ["bad.ipynb", "good.ipynb"]
+
+
+def test_a_notebook_that_changes_packages_is_a_failure(tmp_path, monkeypatch, capsys):
+    states = iter([{"jax==1"}, {"jax==2"}])
+    monkeypatch.setattr(alone, "_packages", lambda python: next(states))
+    monkeypatch.setattr(alone, "execute", lambda *_, **__: [])
+    assert alone.run_notebooks(sys.executable, [], tmp_path, 1) == 2
+    assert "changed packages: jax==1, jax==2" in capsys.readouterr().err
+
+
+def test_an_interpreter_that_is_not_there(capsys):
+    with pytest.raises(SystemExit):
+        alone.main(["--python", "no-such-python"])
+    assert "there is no interpreter no-such-python" in capsys.readouterr().err
+
+
+# --- serve ----------------------------------------------------------------------------------------
+
+
+def serve(folder, port):
+    """The server of a book in `folder`, asked for a port."""
+    start = (
+        f"import sys, pathlib; sys.path.insert(0, {str(ROOT / 'tools')!r}); import serve; "
+        f"serve.ROOT = pathlib.Path({str(folder)!r}); "
+        f"sys.argv = ['serve', '--port', '{port}']; serve.main()"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", start],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_servers_take_two_ports(tmp_path):
+    page = tmp_path / "_build" / "html" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text("the book", "utf-8")
+    servers, addresses = [], []
+    try:
+        for _ in range(2):
+            servers.append(serve(tmp_path, 8431))
+            line = servers[-1].stdout.readline()
+            addresses.append(line.split()[4])
+        for address in addresses:
+            with urllib.request.urlopen(address + "index.html") as answer:
+                assert answer.read() == b"the book"
+        assert len(set(addresses)) == 2
+    finally:
+        for server in servers:
+            server.kill()
+            server.communicate()
+
+
+@pytest.mark.slow
+def test_without_a_book_there_is_nothing_to_serve(tmp_path):
+    server = serve(tmp_path, 8431)
+    _, said = server.communicate(timeout=60)
+    assert server.returncode == 1
+    assert said.strip() == "There is no book yet: make book"
