@@ -106,12 +106,25 @@ VARIANCE = {  # times fan_in, for a square matrix
 }
 
 
-@pytest.mark.parametrize("name", sorted(initializers.INITIALIZERS))
+@pytest.mark.parametrize("name", sorted(VARIANCE))
 def test_initializers_have_their_variance(name):
     w = initializers.get(name)(jax.random.key(0), (400, 400), jnp.float32)
     # 160,000 draws: the standard error of a variance is sqrt(2 / 160,000), 0.4 %.
     assert float(w.var() * 400) == pytest.approx(VARIANCE[name], rel=0.02)
     assert abs(float(w.mean())) < 0.001
+
+
+def test_every_initializer_by_name_is_tested():
+    assert {*VARIANCE, "delta_orthogonal"} == {*initializers.INITIALIZERS}
+
+
+def test_delta_orthogonal_kernels_are_orthogonal_at_their_centre():
+    kernel = initializers.scaled_delta_orthogonal(1.5)(
+        jax.random.key(0), (3, 3, 8, 12), jnp.float32
+    )
+    centre = np.asarray(kernel[1, 1])
+    np.testing.assert_allclose(centre @ centre.T, 1.5**2 * np.eye(8), atol=1e-5)
+    assert np.count_nonzero(kernel) == np.count_nonzero(centre)
 
 
 def test_rectangular_initializers_use_the_right_fan():
@@ -135,9 +148,68 @@ def test_scaled_initializers():
     np.testing.assert_allclose(singular, 0.7, rtol=1e-4)
 
 
+def normalized(name, z, epsilon):
+    """The three norms by hand: over the batch, or over the features of each example."""
+    if name == "rms":
+        return z / np.sqrt((z**2).mean(-1, keepdims=True) + epsilon)
+    axis = 0 if name == "batch" else -1
+    centred = z - z.mean(axis, keepdims=True)
+    return centred / np.sqrt(z.var(axis, keepdims=True) + epsilon)
+
+
+@pytest.mark.parametrize("name", sorted(models.NORMS))
+def test_a_normalized_mlp_equals_numpy(name):
+    model = vg.MLP(3, 6, 4, 2, norm=name, rngs=nnx.Rngs(0))
+    x = np.random.default_rng(0).normal(size=(7, 3))
+    h = x
+    kernels = [model.first.linear.kernel[...], *model.hidden.linear.kernel[...]]
+    for kernel in kernels:
+        h = np.tanh(normalized(name, h @ np.asarray(kernel), model.first.norm.epsilon))
+    expected = h @ np.asarray(model.readout.kernel[...])
+    np.testing.assert_allclose(model(jnp.asarray(x, jnp.float32)), expected, rtol=1e-4)
+
+
+def test_running_statistics_come_back_through_the_scan():
+    model = vg.MLP(3, 6, 3, 2, norm="batch", rngs=nnx.Rngs(0))
+    x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    h = np.tanh(normalized("batch", x @ np.asarray(model.first.linear.kernel[...]), 0))
+    z = h @ np.asarray(model.hidden.linear.kernel[...][0])
+    model(x)
+    keep = model.hidden.norm.momentum
+    mean = np.asarray(model.hidden.norm.mean[...])
+    np.testing.assert_allclose(mean[0], (1 - keep) * z.mean(0), rtol=1e-2, atol=1e-5)
+    assert np.any(mean[1] != 0)
+
+
+def test_scanned_layers_run_where_an_outer_transformation_closes_over_them():
+    layers = vg.MLP(4, 4, 5, 2, rngs=nnx.Rngs(0)).hidden
+    h = jnp.ones(4) / 2
+
+    def unrolled(h):
+        for kernel in layers.linear.kernel[...]:
+            h = jnp.tanh(h @ kernel)
+        return h
+
+    def scanned(h):
+        return models.scan_layers(layers, h)
+
+    for transform, inputs in (
+        (lambda f: jax.grad(lambda h: f(h).sum()), h),
+        (jax.jacobian, h),
+        (jax.vmap, jnp.stack([h, 2 * h])),
+    ):
+        got, expected = transform(scanned)(inputs), transform(unrolled)(inputs)
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
+        (
+            lambda: vg.MLP(3, 4, 1, 2, norm="bach", rngs=nnx.Rngs(0)),
+            ValueError,
+            "norm must be one of .*did you mean 'batch'",
+        ),
         (
             lambda: vg.MLP(3, 4, -1, 2, rngs=nnx.Rngs(0)),
             ValueError,

@@ -125,6 +125,97 @@ def test_gradient_profile_of_a_simulated_wide_network():
     assert np.all(np.abs(sample.mean(0) - expected) <= error + expected * depth / width)
 
 
+def simulated_pair(phi, c, n=200_000):
+    """E[phi(u) phi(v)] and its standard error, from draws."""
+    u, w = np.random.default_rng(0).normal(size=(2, n))
+    product = phi(u) * phi(c * u + np.sqrt(1 - c**2) * w)
+    return product.mean(), product.std() / np.sqrt(n)
+
+
+@given(st.floats(-1, 1), st.floats(0.01, 9))
+def test_pairs_of_relu_have_the_arc_cosine_kernel(c, variance):
+    # Cho and Saul (2009), their kernel of degree 1, halved.
+    angle = np.arccos(c)
+    expected = (np.sin(angle) + (np.pi - angle) * c) / (2 * np.pi) * variance
+    got = theory.expectation_of_pair(jax.nn.relu, c, variance=variance)
+    assert got == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.floats(-1, 1), st.floats(0.01, 9))
+def test_pairs_of_erf_have_the_arc_sine_kernel(c, variance):
+    # Williams (1997): 2/pi asin(2 c q / (1 + 2 q)).
+    expected = 2 / np.pi * np.arcsin(2 * c * variance / (1 + 2 * variance))
+    got = theory.expectation_of_pair(jax.scipy.special.erf, c, variance=variance)
+    assert got == pytest.approx(expected, abs=1e-9)
+
+
+def test_pairs_of_tanh_agree_with_draws():
+    for c in (-0.7, 0.2, 0.9):
+        mean, error = simulated_pair(np.tanh, c)
+        assert abs(theory.expectation_of_pair(jnp.tanh, c) - mean) < 5 * error
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.floats(0, 0.98), st.floats(1.1, 3))
+def test_chi_is_the_slope_of_the_correlation_map(c, sigma_w):
+    q = theory.fixed_point("tanh", sigma_w=sigma_w, sigma_b=0.2)
+    up, down = (
+        theory.correlation_map("tanh", c + d, q=q, sigma_w=sigma_w, sigma_b=0.2)
+        for d in (1e-5, -1e-5)
+    )
+    slope = theory.chi("tanh", c, q=q, sigma_w=sigma_w)
+    assert (up - down) / 2e-5 == pytest.approx(slope, rel=1e-6)
+
+
+def test_two_equal_inputs_are_one_input():
+    q = theory.fixed_point("gelu", sigma_w=1.0, sigma_b=0.5)
+    point = {"sigma_w": 1.0, "sigma_b": 0.5}
+    assert theory.correlation_map("gelu", 1.0, q=q, **point) == pytest.approx(1)
+    one = theory.chi_1("gelu", q, sigma_w=1.0)
+    assert theory.chi("gelu", 1.0, q=q, sigma_w=1.0) == pytest.approx(one, rel=1e-9)
+
+
+def test_correlations_settle_where_iteration_of_the_map_leads():
+    for sigma_w in (1.2, 1.5, 2.5):
+        point = {"sigma_w": sigma_w, "sigma_b": 0.05**0.5}
+        q, c = theory.fixed_point("tanh", **point), 0.3
+        for _ in range(300):
+            c = theory.correlation_map("tanh", c, q=q, **point)
+        assert theory.fixed_correlation("tanh", **point) == pytest.approx(c, abs=1e-6)
+
+
+def test_depth_scales_of_two_inputs():
+    ordered = {"sigma_w": 1.0, "sigma_b": 0.05**0.5}
+    both = theory.depth_scale, theory.correlation_depth_scale
+    one, two = (scale("tanh", **ordered) for scale in both)
+    assert one == two
+    # In chaos, the rate at which the map nears c*, from two steps near it.
+    chaos = {"sigma_w": 2.5**0.5, "sigma_b": 0.05**0.5}
+    q, c = (f("tanh", **chaos) for f in (theory.fixed_point, theory.fixed_correlation))
+    off = theory.correlation_map("tanh", c + 1e-5, q=q, **chaos) - c
+    rate = -1 / np.log(off / 1e-5)
+    assert theory.correlation_depth_scale("tanh", **chaos) == pytest.approx(rate, 1e-3)
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.floats(0.01, 5))
+def test_the_edge_of_chaos_is_a_fixed_point_with_factor_one(q):
+    sigma_w, sigma_b = theory.edge_of_chaos("tanh", q)
+    assert theory.chi_1("tanh", q, sigma_w=sigma_w) == pytest.approx(1, rel=1e-10)
+    one_on = theory.length_map("tanh", q, sigma_w=sigma_w, sigma_b=sigma_b)
+    assert one_on == pytest.approx(q, rel=1e-10)
+    assert theory.critical_sigma_w("tanh", sigma_b=sigma_b) == pytest.approx(sigma_w)
+
+
+def test_gains_keep_what_they_say():
+    assert theory.gain("relu") == pytest.approx(np.sqrt(2), rel=1e-12)
+    assert theory.gain("relu", 7.0, backward=True) == pytest.approx(np.sqrt(2))
+    for q in (0.3, 2.0):
+        forward, backward = (theory.gain("tanh", q, backward=b) for b in (False, True))
+        assert theory.length_map("tanh", q, sigma_w=forward) == pytest.approx(q)
+        assert theory.chi_1("tanh", q, sigma_w=backward) == pytest.approx(1)
+
+
 def test_theory_is_float64_and_leaves_the_default_alone():
     with theory.float64():
         assert jnp.ones(1).dtype == jnp.float64
@@ -173,8 +264,38 @@ def test_theory_is_float64_and_leaves_the_default_alone():
         (
             lambda: theory.fixed_point("linear", sigma_w=2.0),
             ValueError,
-            "no finite fixed point",
+            "no finite fixed point.*a layer still changes it by",
         ),
+        (
+            lambda: theory.chi_1(jax.nn.softmax, 1.0, sigma_w=1),
+            TypeError,
+            "activation must map each element alone",
+        ),
+        (
+            lambda: theory.chi_1(lambda z: z - z.mean(), 1.0, sigma_w=1),
+            TypeError,
+            "activation must map each element alone",
+        ),
+        (lambda: theory.expectation(jnp.sum), TypeError, "each element alone"),
+        (lambda: theory.expectation(jnp.log), ValueError, "function must be finite"),
+        (lambda: theory.expectation_of_pair(jnp.tanh, 1.1), ValueError, "c must be"),
+        (
+            lambda: theory.correlation_map("tanh", 0.5, q=0, sigma_w=1),
+            ValueError,
+            "q must be finite and above 0",
+        ),
+        (
+            lambda: theory.edge_of_chaos(jnp.cos, 0.1),
+            ValueError,
+            "no fixed point on the edge",
+        ),
+        (
+            lambda: theory.critical_sigma_w("relu", sigma_b=1.0),
+            ValueError,
+            "not on the edge of chaos",
+        ),
+        (lambda: theory.gain(jnp.zeros_like), ValueError, "lets nothing through"),
+        (lambda: theory.gain("tanh", 0.0), ValueError, "q must be"),
     ],
 )
 def test_bad_input_is_named(call, error, message):

@@ -55,7 +55,7 @@ def expectation(function: Function, *, variance: float = 1.0) -> float:
     return float(_WEIGHTS @ _values(function, np.sqrt(variance) * _NODES))
 
 
-def _values(function: Function, z: np.ndarray) -> np.ndarray:
+def _values(function: Function, z: np.ndarray, name: str = "function") -> np.ndarray:
     """f(z) in float64, after checking that f acts on each element alone and stays finite."""
     with float64():
         values = np.asarray(function(jnp.asarray(z)), dtype=np.float64)
@@ -66,12 +66,12 @@ def _values(function: Function, z: np.ndarray) -> np.ndarray:
         alone, values[..., middle : middle + 1], rtol=1e-9, atol=1e-12, equal_nan=True
     ):
         raise TypeError(
-            f"function must map each element alone to a number, got {function!r}"
+            f"{name} must map each element alone to a number, got {function!r}"
         )
     bad = z[~np.isfinite(values)]
     if bad.size:
         raise ValueError(
-            f"function must be finite, got {values[~np.isfinite(values)][0]} at {bad[0]:.3g}"
+            f"{name} must be finite, got {values[~np.isfinite(values)][0]} at {bad[0]:.3g}"
         )
     return values
 
@@ -115,6 +115,13 @@ def expectation_of_pair(
     return total / (2 * np.pi)
 
 
+def _scalar_map(activation: str | Activation) -> Activation:
+    """The activation, after checking that it is one: `jax.grad` would not notice."""
+    phi = activations.get(activation)
+    _values(phi, _NODES, "activation")
+    return phi
+
+
 def slope(activation: str | Activation) -> Function:
     """The elementwise derivative phi'(z) of an activation, for arrays of any shape."""
     phi = activations.get(activation)
@@ -129,7 +136,7 @@ def length_map(
     Source: Poole et al. (2016), eq. (3).
     """
     sigma_w, sigma_b = _sigmas(sigma_w, sigma_b)
-    phi = activations.get(activation)
+    phi = _scalar_map(activation)
     return sigma_w**2 * expectation(lambda z: phi(z) ** 2, variance=q) + sigma_b**2
 
 
@@ -140,7 +147,7 @@ def chi_1(activation: str | Activation, q: float, *, sigma_w: float) -> float:
     Source: Poole et al. (2016), eq. (5); Schoenholz et al. (2017), eq. (7).
     """
     sigma_w, _ = _sigmas(sigma_w, 0.0)
-    derivative = slope(activation)
+    derivative = slope(_scalar_map(activation))
     return sigma_w**2 * expectation(lambda z: derivative(z) ** 2, variance=q)
 
 
@@ -305,7 +312,7 @@ def correlation_map(
     """
     sigma_w, sigma_b = _sigmas(sigma_w, sigma_b)
     q = errors.number("q", q, minimum=0, strict=True)
-    pair = expectation_of_pair(activations.get(activation), c, variance=q)
+    pair = expectation_of_pair(_scalar_map(activation), c, variance=q)
     return (sigma_w**2 * pair + sigma_b**2) / q
 
 
@@ -316,7 +323,9 @@ def chi(activation: str | Activation, c: float, *, q: float, sigma_w: float) -> 
     """
     sigma_w, _ = _sigmas(sigma_w, 0.0)
     q = errors.number("q", q, minimum=0, strict=True)
-    return sigma_w**2 * expectation_of_pair(slope(activation), c, variance=q)
+    return sigma_w**2 * expectation_of_pair(
+        slope(_scalar_map(activation)), c, variance=q
+    )
 
 
 def fixed_correlation(
