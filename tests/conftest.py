@@ -21,7 +21,8 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
     return bundles
 
 
-@pytest.fixture(scope="session")
+# For one file, not for the session: as long as it is open, no other event loop can run here.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A headless browser. Where `CI` is set, a machine without one is no excuse."""
     playwright = pytest.importorskip("playwright.sync_api")
