@@ -73,6 +73,18 @@ def test_layers_of_a_stack_differ():
     assert len(np.unique(np.asarray(kernel))) == kernel.size
 
 
+def test_what_layers_share_reaches_each():
+    class Add(nnx.Module):
+        def __init__(self, rngs):
+            self.bias = nnx.Param(jnp.ones(2))
+
+        def __call__(self, h, times):
+            return h + times * self.bias[...]
+
+    layers = models.stack(Add, 3, nnx.Rngs(0))
+    assert np.array_equal(models.scan_layers(layers, jnp.zeros(2), 5.0), [15.0, 15.0])
+
+
 def test_depth_is_data():
     """The compiled program does not grow with depth."""
 

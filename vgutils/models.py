@@ -71,8 +71,8 @@ def stack(make: Callable[[nnx.Rngs], nnx.Module], size: int, rngs: nnx.Rngs) -> 
     return build(rngs)
 
 
-def scan_layers(layers: Any, h: jax.Array) -> jax.Array:
-    """Apply a `stack` of layers to `h` one after the other.
+def scan_layers(layers: Any, h: jax.Array, *shared: Any) -> jax.Array:
+    """Apply a `stack` of layers to `h` one after the other, each as `layer(h, *shared)`.
 
     A scan: compile time does not grow with depth. Every layer must keep the shape of `h`. What the
     layers update on the way (batch statistics) is updated in `layers`.
@@ -82,7 +82,7 @@ def scan_layers(layers: Any, h: jax.Array) -> jax.Array:
 
     def forward(h: jax.Array, states: Any) -> tuple[jax.Array, Any]:
         layer = nnx.merge(graphdef, *states)
-        return layer(h), nnx.state(layer, nnx.Not(nnx.Param))
+        return layer(h, *shared), nnx.state(layer, nnx.Not(nnx.Param))
 
     h, rest = jax.lax.scan(forward, h, (weights, rest))
     if rest:
