@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vgutils as vg
-from vgutils.recurrent import CELLS, Recurrent, memory, through_time
+from vgutils.recurrent import (
+    CELLS,
+    Recurrent,
+    memory,
+    through_time,
+    through_time_seeds,
+)
 
 cells = pytest.mark.parametrize("cell", sorted(CELLS))
 
@@ -205,6 +211,20 @@ def test_memory_of_a_scaled_orthogonal_network_is_a_power():
     expected = rho ** np.arange(60, -1, -1.0)
     np.testing.assert_allclose(seen.spectral[0], expected, rtol=1e-4)
     np.testing.assert_allclose(seen.frobenius[0], expected, rtol=1e-4)
+
+
+def test_several_models_are_probed_as_each_alone():
+    models, (x, y) = [build("lstm", seed=seed) for seed in range(2)], data()
+    mask = np.array([[True] * 3 + [False] * 2, [False] + [True] * 4])
+    together = through_time_seeds(models, square, x, y, mask)
+    for row, model in enumerate(models):
+        alone = through_time(model, square, x, y, mask)
+        np.testing.assert_allclose(together.cell_norm[row], alone.cell_norm, rtol=1e-5)
+        np.testing.assert_allclose(
+            together.hidden_norm[row], alone.hidden_norm, rtol=1e-5
+        )
+    with pytest.raises(ValueError, match="one structure"):
+        through_time_seeds([models[0], build()], square, x, y)
 
 
 def test_padding_keeps_a_memory():

@@ -8,7 +8,7 @@ follows that count.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from flax import nnx
 from vgutils import activations, errors, initializers
 from vgutils.activations import Activation
 from vgutils.initializers import Initializer
+from vgutils.models import together
 from vgutils.probe import root, scalar_of, sums_of_squares
 
 CELLS: dict[str, type] = {
@@ -276,6 +277,38 @@ def through_time(
         raise TypeError(f"loss must be callable as loss(model, x, y), got {loss!r}")
     x, mask = model._check(x, mask)
     return _through_time(*nnx.split(model), loss, x, y, mask)
+
+
+def through_time_seeds(
+    models: Sequence[Recurrent],
+    loss: Callable[..., Any],
+    x: Any,
+    y: Any,
+    mask: Any = None,
+) -> TimeProfile:
+    """`through_time` of several models that differ only in their weights, as one program.
+
+    Args, raises: as for `through_time`, and ValueError where the models differ in structure.
+
+    Returns:
+        One `TimeProfile` whose arrays have the model as a leading axis.
+    """
+    graphdef, states = together(models)
+    for model in models:
+        _check_model(model)
+    if not callable(loss):
+        raise TypeError(f"loss must be callable as loss(model, x, y), got {loss!r}")
+    x, mask = models[0]._check(x, mask)
+    return _through_time_seeds(graphdef, states, loss, x, y, mask)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _through_time_seeds(
+    graphdef: Any, states: Any, loss: Callable[..., Any], x: Any, y: Any, mask: Any
+) -> TimeProfile:
+    return jax.vmap(lambda state: _through_time(graphdef, state, loss, x, y, mask))(
+        states
+    )
 
 
 @partial(jax.jit, static_argnums=(0, 2))
