@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vgutils.attention import Transformer as Transformer
     from vgutils.claims import Claim as Claim
     from vgutils.claims import ClaimFailed as ClaimFailed
     from vgutils.claims import Tolerance as Tolerance
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vgutils.claims import relative as relative
     from vgutils.claims import rounding as rounding
     from vgutils.claims import sampling as sampling
+    from vgutils.convolution import ConvNet as ConvNet
     from vgutils.exercises import check as check
     from vgutils.explore import explorable as explorable
     from vgutils.figures import COLORS as COLORS
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from vgutils.quizzes import Answer as Answer
     from vgutils.quizzes import Question as Question
     from vgutils.quizzes import quiz as quiz
+    from vgutils.recurrent import Recurrent as Recurrent
+    from vgutils.recurrent import through_time as through_time
+    from vgutils.residual import ResidualMLP as ResidualMLP
     from vgutils.settings import seed as seed
     from vgutils.settings import size as size
     from vgutils.sweeps import sweep as sweep
@@ -49,7 +54,9 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     "activations",
+    "attention",
     "claims",
+    "convolution",
     "datasets",
     "exercises",
     "explore",
@@ -60,6 +67,9 @@ _ROOMS = (
     "plots",
     "probe",
     "quizzes",
+    "recurrent",
+    "residual",
+    "sequences",
     "settings",
     "spectra",
     "sweeps",
@@ -67,6 +77,7 @@ _ROOMS = (
     "training",
 )
 _ROOM_OF = {
+    "Transformer": "attention",
     "Claim": "claims",
     "ClaimFailed": "claims",
     "Tolerance": "claims",
@@ -75,18 +86,19 @@ _ROOM_OF = {
     "relative": "claims",
     "rounding": "claims",
     "sampling": "claims",
+    "ConvNet": "convolution",
     "check": "exercises",
     "explorable": "explore",
     "COLORS": "figures",
     "show": "figures",
     "style": "figures",
     "subplots": "figures",
-    "plot_loss": "plots",
-    "plot_network": "plots",
-    "plot_profile": "plots",
     "number": "html",
     "say": "html",
     "MLP": "models",
+    "plot_loss": "plots",
+    "plot_network": "plots",
+    "plot_profile": "plots",
     "Profile": "probe",
     "instrument": "probe",
     "norm": "probe",
@@ -96,6 +108,9 @@ _ROOM_OF = {
     "Answer": "quizzes",
     "Question": "quizzes",
     "quiz": "quizzes",
+    "Recurrent": "recurrent",
+    "through_time": "recurrent",
+    "ResidualMLP": "residual",
     "seed": "settings",
     "size": "settings",
     "sweep": "sweeps",
