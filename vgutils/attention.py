@@ -1,4 +1,4 @@
-"""Transformers whose depth is data: attention and MLP blocks, pre-norm or post-norm, as one scan."""
+"""Transformers whose depth is data: attention and MLP blocks, pre- or post-norm, in one scan."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ class Transformer(nnx.Module):
             )
         if mask is None:
             return self._forward(x, None)
-        if jnp.result_type(mask) != bool:
+        if not jnp.issubdtype(jnp.result_type(mask), jnp.bool_):
             raise TypeError(
                 f"mask must be boolean, True where a position counts, got {jnp.result_type(mask)}"
             )
