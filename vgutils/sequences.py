@@ -34,11 +34,11 @@ def adding(key: jax.Array, length: int, batch: int) -> tuple[jax.Array, jax.Arra
     _check_key(key)
     length = errors.integer("length", length, minimum=2)
     batch = errors.integer("batch", batch, minimum=1)
-    for_numbers, for_first, for_second = jax.random.split(key, 3)
-    numbers = jax.random.uniform(for_numbers, (batch, length))
-    half = length // 2
-    first = jax.random.randint(for_first, (batch,), 0, half)
-    second = jax.random.randint(for_second, (batch,), half, length)
+    # One draw for all: the two marks are uniform numbers times what they choose from.
+    draws = jax.random.uniform(key, (batch, length + 2))
+    numbers, half = draws[:, :length], length // 2
+    first = jnp.int32(draws[:, length] * half)
+    second = half + jnp.int32(draws[:, length + 1] * (length - half))
     marks = jax.nn.one_hot(first, length) + jax.nn.one_hot(second, length)
     return jnp.stack([numbers, marks], axis=-1), jnp.sum(numbers * marks, axis=1)
 
