@@ -174,8 +174,8 @@ class Transformer(nnx.Module):
         for name, value in [("norm_first", norm_first), ("causal", causal)]:
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, got {value!r}")
-        for name, value in [("skip_scale", skip_scale), ("branch_gain", branch_gain)]:
-            errors.number(name, value, minimum=0, strict=True)
+        for name, scale in [("skip_scale", skip_scale), ("branch_gain", branch_gain)]:
+            errors.number(name, scale, minimum=0, strict=True)
         if not isinstance(rngs, nnx.Rngs):
             raise TypeError(f"rngs must be flax.nnx.Rngs, got {rngs!r}")
         phi, rule = activations.get(activation), initializers.get(kernel_init)
