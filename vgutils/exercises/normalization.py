@@ -52,6 +52,8 @@ def layer_norm_back(answer: Callable[[np.ndarray, np.ndarray], Any]) -> None:
 @exercise("normalization.shift")
 def shift(answer: Callable[[Callable[[Any], Any]], Any]) -> None:
     """Take `shift(phi)`: what to subtract so that LayerNorm's factor is BatchNorm's."""
+    import jax.numpy as jnp
+
     from vgutils import activations, theory
 
     for name in ("relu", "softplus"):
@@ -62,7 +64,9 @@ def shift(answer: Callable[[Callable[[Any], Any]], Any]) -> None:
             raise NotAttempted
         if np.ndim(got) == 0 and np.isclose(float(got), -mean, rtol=1e-6):
             raise NotYet("The sign: the shift is *subtracted*.")
-        if np.ndim(got) == 0 and np.isclose(float(got), float(phi(0.0)), rtol=1e-6):
+        if np.ndim(got) == 0 and np.isclose(
+            float(got), float(phi(jnp.zeros(()))), rtol=1e-6
+        ):
             raise NotYet(
                 f"That is the value of {name} at 0. Its mean over the Gaussian is another number."
             )
