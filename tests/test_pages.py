@@ -116,6 +116,12 @@ def test_markdown_left_nothing_unread(notebook):
     )
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_no_object_stands_where_a_result_should(page):
+    """The repr of something that a cell's last line returned, with its address in memory."""
+    assert re.findall(r"&lt;[^&]* at 0x[0-9a-f]+&gt;", soup(page).decode()) == []
+
+
 # --- in a browser ---------------------------------------------------------------------------------
 
 
