@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import vgutils as vg
 from vgutils import datasets, errors, settings
+from vgutils.datasets import files, mnist
 
 
 def test_import_loads_nothing_heavy():
@@ -84,11 +85,11 @@ def test_digits_look_like_digits():
 
 
 def test_missing_or_damaged_data_says_what_to_do(monkeypatch, tmp_path):
-    monkeypatch.setattr(datasets.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(files.resources, "files", lambda package: tmp_path)
     with pytest.raises(FileNotFoundError, match="reinstall vgutils"):
         datasets.digits()
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / datasets.DIGITS_FILE).write_bytes(b"half a file")
+    (tmp_path / "data" / mnist.DIGITS_FILE).write_bytes(b"half a file")
     with pytest.raises(OSError, match="damaged"):
         datasets.digits()
 

@@ -1,14 +1,13 @@
-"""Real data that ships with the package, so that nothing is downloaded."""
+"""Handwritten digits: 5,000 MNIST images."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
 
 from vgutils import errors
+from vgutils.datasets import files
 
 DIGITS_FILE = "mnist_5k.npz"
 DIGITS_SHA256 = "246e0c30eeea57c8d0037d3f38c8e00651ec204cc61b8022563e9aeeb9d756f4"
@@ -56,7 +55,11 @@ def digits(
     errors.one_of("source", source, ["bundled", "full"])
     errors.number("test_fraction", test_fraction, minimum=0, maximum=0.9, strict=True)
     errors.integer("seed", seed, minimum=0)
-    images, labels = _bundled_digits() if source == "bundled" else _full_digits()
+    if source == "bundled":
+        bundled = files.load(DIGITS_FILE, DIGITS_SHA256)
+        images, labels = bundled["images"], bundled["labels"]
+    else:
+        images, labels = _full_digits()
     test = _stratified_test_mask(labels, test_fraction, seed)
     x = images.reshape(len(images), -1).astype(np.float32)
     mean, std = x[~test].mean(), x[~test].std()
@@ -75,22 +78,6 @@ def _stratified_test_mask(labels: np.ndarray, fraction: float, seed: int) -> np.
         members = order[labels[order] == digit]
         mask[members[: round(fraction * len(members))]] = True
     return mask
-
-
-def _bundled_digits() -> tuple[np.ndarray, np.ndarray]:
-    """The package's own file: images (5000, 28, 28) uint8, labels (5000,) uint8."""
-    path = resources.files("vgutils") / "data" / DIGITS_FILE
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"vgutils/data/{DIGITS_FILE} is missing from this installation: reinstall vgutils, "
-            "or use source='full'"
-        )
-    if hashlib.sha256(path.read_bytes()).hexdigest() != DIGITS_SHA256:
-        raise OSError(
-            f"vgutils/data/{DIGITS_FILE} is damaged (wrong checksum): reinstall vgutils"
-        )
-    with path.open("rb") as file, np.load(file) as archive:
-        return archive["images"], archive["labels"]
 
 
 def _full_digits() -> tuple[np.ndarray, np.ndarray]:
