@@ -56,6 +56,8 @@ clean:  ## Forget everything that was built; environments stay (delete .venv* to
 .venv-colab/.ready: requirements-colab.txt
 	@$(call environment,.venv-colab)
 	@$(COLAB) -m pip install --disable-pip-version-check -q -r requirements-colab.txt
+	@# As the chapter on brain images does on Colab: for its files only.
+	@$(COLAB) -m pip install --disable-pip-version-check -q --no-deps nilearn==0.14.1
 	@touch $@
 
 .venv/.lab: .venv/.ready
