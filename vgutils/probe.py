@@ -51,22 +51,27 @@ def sums_of_squares(x: jax.Array, dtype: Any = None, *, keep: int = 0) -> jax.Ar
         (x.shape[:keep], 3). The outer two are 0 where `root` has no use for them.
     """
     x = x.astype(dtype or jnp.promote_types(x.dtype, jnp.float32))
-    s, axes = _scale(x.dtype), tuple(range(keep, x.ndim))
-
-    def total(x: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.square(x), axis=axes)
-
-    def scaled(factor: float) -> jax.Array:
-        # The barrier keeps XLA from computing (x s)^2 as x^2 s^2, which is 0 times infinity.
-        return total(jax.lax.optimization_barrier(x * factor))
-
-    plain = total(x)
+    s, plain = _scale(x.dtype), _total(x, keep)
     # Nearly always the plain sum is far from both ends, and two thirds of the work can be left.
     return jax.lax.cond(
-        jnp.all((plain > 1 / s) & (plain < s**0.5)),
+        jnp.all(_ordinary(plain)),
         lambda: jnp.stack([0 * plain, plain, 0 * plain], axis=-1),
-        lambda: jnp.stack([scaled(s), plain, scaled(1 / s)], axis=-1),
+        lambda: jnp.stack([_total(x, keep, s), plain, _total(x, keep, 1 / s)], axis=-1),
     )
+
+
+def _total(x: jax.Array, keep: int, factor: float | None = None) -> jax.Array:
+    """The sum of squares of `factor` times x over all but the `keep` leading axes."""
+    if factor is not None:
+        # The barrier keeps XLA from computing (x s)^2 as x^2 s^2, which is 0 times infinity.
+        x = jax.lax.optimization_barrier(x * factor)
+    return jnp.sum(jnp.square(x), axis=tuple(range(keep, x.ndim)))
+
+
+def _ordinary(total: jax.Array) -> jax.Array:
+    """Whether a plain sum of squares is far from where it underflows and overflows."""
+    s = _scale(total.dtype)
+    return (total > 1 / s) & (total < s**0.5)
 
 
 def root(sums: jax.Array) -> jax.Array:
@@ -95,40 +100,46 @@ def _scale(dtype: Any) -> float:
 
 # --- the tap --------------------------------------------------------------------------------------
 
-# What a sink holds: three sums of squares of the cotangent; how many calls were tapped, and over
-# them the sums of the activation's mean and of its variance.
-SINK_SIZE = 6
+SUMS = 3  # A sink holds three sums of squares of the cotangent, then statistics.
+Measure = Callable[[Any, jax.Array], jax.Array]
+
+
+def moments(inputs: Any, output: jax.Array) -> jax.Array:
+    """What a profile says of a module's output: 1 for the call, its mean and its variance: (3,)."""
+    mean = jnp.mean(output)
+    return jnp.stack(
+        [jnp.ones((), output.dtype), mean, jnp.mean(jnp.square(output - mean))]
+    )
 
 
 @jax.custom_vjp
-def tap(h: jax.Array, sink: jax.Array) -> jax.Array:
+def tap(h: jax.Array, sink: jax.Array, statistics: jax.Array) -> jax.Array:
     """`h` unchanged; the gradient with respect to `sink` is what passed through here.
 
     Args:
         h: Activations, any shape, floating.
-        sink: (6,) zeros; its value is never used.
+        sink: (3 + k,) zeros; its value is never used.
+        statistics: (k,), what the forward pass has to say, of the sink's dtype. It rides on the
+            reverse pass.
 
     Returns:
         `h`. In the reverse pass the cotangent of `sink` is the three `sums_of_squares` of the
-        cotangent of `h`, then 1, mean(h) and var(h). When several taps share a sink these add up.
+        cotangent of `h`, then `statistics`. When several taps share a sink these add up.
     """
     return h
 
 
-def _tap_forward(h: jax.Array, sink: jax.Array) -> tuple[jax.Array, jax.Array]:
-    wide = h.astype(sink.dtype)
-    mean = jnp.mean(wide)
-    return h, jnp.stack(
-        [jnp.ones((), sink.dtype), mean, jnp.mean(jnp.square(wide - mean))]
-    )
+def _tap_forward(
+    h: jax.Array, sink: jax.Array, statistics: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    return h, statistics
 
 
 def _tap_reverse(
     statistics: jax.Array, cotangent: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    return cotangent, jnp.concatenate(
-        [sums_of_squares(cotangent, statistics.dtype), statistics]
-    )
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    sums = sums_of_squares(cotangent, statistics.dtype)
+    return cotangent, jnp.concatenate([sums, statistics]), 0 * statistics
 
 
 tap.defvjp(_tap_forward, _tap_reverse)
@@ -292,11 +303,14 @@ def instrument(
     loss: Callable[..., Any],
     *batch: Any,
     at: str | Sequence[str] | None = None,
+    measure: Measure = moments,
 ) -> Any:
     """A copy of the model, equal in all it computes, with a tap on each submodule's output.
 
     Args, raises: as for `profile`. The loss is traced once, abstractly, to see which submodules it
-    calls, in which order, and which of them are stacked.
+    calls, in which order, and which of them are stacked. `measure(inputs, output)` gives the
+    statistics of one call as (k,) numbers, the first three of which are those of `moments`;
+    `inputs` is the first array that the module was given, or None.
 
     Returns:
         A module of the same structure whose gradients hold the `Sink`s that `read` reads. What
@@ -319,10 +333,12 @@ def instrument(
         )
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(nnx.state(copy, WEIGHTS))]
     dtype = jnp.result_type(jnp.float32, *dtypes)
+    size = SUMS + jax.eval_shape(measure, None, jnp.zeros((2, 2), dtype)).size
     for path, module in modules.items():
         module.tap_place = places[path]
         if path in chosen:
-            module.tap_sink = Sink(jnp.zeros((*places[path].stack, SINK_SIZE), dtype))
+            module.tap_sink = Sink(jnp.zeros((*places[path].stack, size), dtype))
+            module.tap_measure = measure
     return copy
 
 
@@ -335,6 +351,14 @@ def read(tapped: nnx.Module, gradients: Any) -> Profile:
 
     Raises:
         ValueError: `tapped` is not instrumented.
+    """
+    return read_all(tapped, gradients)[0]
+
+
+def read_all(tapped: nnx.Module, gradients: Any) -> tuple[Profile, jax.Array]:
+    """The profile, and (layers, k - 3) what `measure` says beyond the three `moments`.
+
+    Args, raises: as for `read`.
     """
     modules = {p: m for p, m in _modules(tapped).items() if hasattr(m, "tap_place")}
     if not modules:
@@ -349,30 +373,40 @@ def read(tapped: nnx.Module, gradients: Any) -> Profile:
         )
         weights[owner].append(weight[...])
         slopes[owner].append(slope_of[path][...])
+    measured = [p for p, m in modules.items() if hasattr(m, "tap_sink") or weights[p]]
+    places = [modules[path].tap_place for path in measured]
+    ranks = [len(place.stack) for place in places]
+    weight_norms, slope_norms = (
+        _norms([arrays[path] for path in measured], ranks)
+        for arrays in (weights, slopes)
+    )
+    size = next(
+        m.tap_sink.shape[-1] for m in modules.values() if hasattr(m, "tap_sink")
+    )
     rows: list[tuple[Any, str]] = []
     columns: list[list[jax.Array]] = []
-    for path, module in modules.items():
-        place, tapped_here = module.tap_place, hasattr(module, "tap_sink")
-        if tapped_here or weights[path]:
-            sink = slope_of[(*path, "tap_sink")][...] if tapped_here else None
-            rank = len(place.stack)
-            values = (
-                *_read_sink(sink),
-                _norms(weights[path], rank),
-                _norms(slopes[path], rank),
-            )
-            columns.append(
-                [jnp.broadcast_to(value, place.stack).ravel() for value in values]
-            )
-            rows += [
-                ((place.group, index, place.rank), place.row(index))
-                for index in np.ndindex(*place.stack)
+    for path, place, *norms in zip(
+        measured, places, weight_norms, slope_norms, strict=True
+    ):
+        sink = jnp.full(size, jnp.nan)
+        if hasattr(modules[path], "tap_sink"):
+            sink = slope_of[(*path, "tap_sink")][...]
+        mean, std, gradient, *others = _read_sink(sink)
+        columns.append(
+            [
+                jnp.broadcast_to(value, place.stack).ravel()
+                for value in (mean, std, gradient, *norms, *others)
             ]
+        )
+        rows += [
+            ((place.group, index, place.rank), place.row(index))
+            for index in np.ndindex(*place.stack)
+        ]
     order = np.array(sorted(range(len(rows)), key=lambda i: rows[i][0]))
-    return Profile(
-        tuple(rows[i][1] for i in order),
-        *(jnp.concatenate(column)[order] for column in zip(*columns, strict=True)),
-    )
+    table = [jnp.concatenate(column)[order] for column in zip(*columns, strict=True)]
+    names = tuple(rows[i][1] for i in order)
+    more = jnp.stack(table[5:], axis=-1) if table[5:] else jnp.zeros((len(names), 0))
+    return Profile(names, *table[:5]), more
 
 
 Path = tuple[Any, ...]
@@ -470,7 +504,7 @@ def scalar_of(result: Any) -> Any:
 
 
 def _remove_tap(module: Any) -> None:
-    for name in ("tap_sink", "tap_place"):
+    for name in ("tap_sink", "tap_place", "tap_measure"):
         if hasattr(module, name):
             delattr(module, name)
 
@@ -489,9 +523,17 @@ def _tapped_class(cls: type) -> type:
         if not hasattr(self, "tap_sink"):
             return output
         sink = self.tap_sink[...]
-        return jax.tree.map(
-            lambda leaf: tap(leaf, sink) if _floating(leaf) else leaf, output
-        )
+        arrays = [leaf for leaf in jax.tree.leaves((args, kwargs)) if _floating(leaf)]
+        first = arrays[0].astype(sink.dtype) if arrays else None
+
+        def tapped(leaf: Any) -> Any:
+            if not _floating(leaf):
+                return leaf
+            wide = leaf.astype(sink.dtype)
+            statistics = jax.lax.stop_gradient(self.tap_measure(first, wide))
+            return tap(leaf, sink, statistics)
+
+        return jax.tree.map(tapped, output)
 
     body = {"__call__": __call__, "__doc__": cls.__doc__, "tapped_from": cls}
     body |= {name: getattr(cls, name) for name in ("__module__", "__qualname__")}
@@ -555,19 +597,40 @@ def _root(
     return path
 
 
-def _read_sink(sink: jax.Array | None) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Activation mean and standard deviation, cotangent norm: each of shape sink.shape[:-1]."""
-    if sink is None:
-        return (jnp.asarray(jnp.nan),) * 3
-    calls, mean, variance = jnp.moveaxis(sink[..., 3:], -1, 0)
-    return mean / calls, jnp.sqrt(variance / calls), root(sink[..., :3])
+def _read_sink(sink: jax.Array) -> tuple[jax.Array, ...]:
+    """Activation mean and standard deviation, cotangent norm, then what else was measured.
+
+    Each of shape sink.shape[:-1]; measures are means over the calls.
+    """
+    calls, mean, variance, *more = jnp.moveaxis(sink[..., SUMS:], -1, 0)
+    moments = mean / calls, jnp.sqrt(variance / calls)
+    return (*moments, root(sink[..., :SUMS]), *(value / calls for value in more))
 
 
-def _norms(arrays: list[jax.Array], keep: int) -> jax.Array:
-    """One norm over several arrays, for each index of their `keep` leading axes."""
-    if not arrays:
-        return jnp.asarray(jnp.nan)
-    dtype = jnp.result_type(jnp.float32, *(x.dtype for x in arrays))
-    return root(
-        sum((sums_of_squares(x, dtype, keep=keep) for x in arrays), jnp.zeros(3, dtype))
+def _norms(groups: list[list[jax.Array]], keep: list[int]) -> list[jax.Array]:
+    """One norm for each group of arrays, over all but their `keep` leading axes; NaN for none."""
+    dtype = jnp.result_type(jnp.float32, *(x.dtype for group in groups for x in group))
+    s = _scale(dtype)
+
+    def totals(factor: float | None) -> list[jax.Array]:
+        return [
+            jnp.asarray(sum(_total(x.astype(dtype), k, factor) for x in group))
+            for group, k in zip(groups, keep, strict=True)
+            if group
+        ]
+
+    plain = totals(None)
+    # One branch for the whole model: most programs of many small steps cost more than their sums.
+    norms = iter(
+        jax.lax.cond(
+            jnp.all(jnp.stack([jnp.all(_ordinary(total)) for total in plain])),
+            lambda: [jnp.sqrt(total) for total in plain],
+            lambda: [
+                root(jnp.stack(scales, axis=-1))
+                for scales in zip(totals(s), plain, totals(1 / s), strict=True)
+            ],
+        )
+        if plain
+        else []
     )
+    return [next(norms) if group else jnp.asarray(jnp.nan, dtype) for group in groups]
