@@ -5,3 +5,8 @@ Each file under `vgutils/data` has its origin, licence and checksum in the READM
 
 from vgutils.datasets.mnist import Digits as Digits
 from vgutils.datasets.mnist import digits as digits
+from vgutils.datasets.prices import Prices as Prices
+from vgutils.datasets.prices import log_range as log_range
+from vgutils.datasets.prices import log_returns as log_returns
+from vgutils.datasets.prices import prices as prices
+from vgutils.datasets.prices import windows as windows
