@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from vgutils.claims import rounding as rounding
     from vgutils.claims import sampling as sampling
     from vgutils.convolution import ConvNet as ConvNet
+    from vgutils.diagnosis import Diagnosis as Diagnosis
+    from vgutils.diagnosis import diagnose as diagnose
     from vgutils.exercises import check as check
     from vgutils.explore import explorable as explorable
     from vgutils.figures import COLORS as COLORS
@@ -58,9 +60,12 @@ _ROOMS = (
     "claims",
     "convolution",
     "datasets",
+    "diagnosis",
+    "evidence",
     "exercises",
     "explore",
     "figures",
+    "findings",
     "html",
     "initializers",
     "models",
@@ -87,6 +92,8 @@ _ROOM_OF = {
     "rounding": "claims",
     "sampling": "claims",
     "ConvNet": "convolution",
+    "Diagnosis": "diagnosis",
+    "diagnose": "diagnosis",
     "check": "exercises",
     "explorable": "explore",
     "COLORS": "figures",
