@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,15 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
+from vgutils import alerts as watch
 from vgutils import errors, probe
+from vgutils.alerts import Alert, AlertRaised, CallbackFailed, Events, Rule, Rules
 from vgutils.models import together
 from vgutils.probe import Profile
 
 Loss = Callable[..., Any]
+Measure = Callable[..., dict[str, Any]]
+OnAlert = str | Callable[[Alert], Any]
 
 
 @jax.tree_util.register_dataclass
@@ -27,10 +31,20 @@ class History:
     Attributes:
         loss: (..., steps), the loss on that step's batch, before the step.
         profile: A `Profile` whose arrays are (..., steps, layers), of that same loss; or None.
+        update_ratio: (..., steps, layers), how large the step was beside the weights, in the L2
+            norm; NaN for a layer without weights. None without alerts.
+        events: What the alert rules saw, (..., steps, rules); None without alerts.
     """
 
     loss: jax.Array
     profile: Profile | None
+    update_ratio: watch.PerLayer | None = None
+    events: Events | None = None
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The alerts in the order of their steps: none where none were asked for."""
+        return [] if self.events is None else watch.read(self.events)
 
 
 def cross_entropy(model: Any, x: jax.Array, y: jax.Array) -> jax.Array:
@@ -62,6 +76,9 @@ def train(
     batch_size: int | None = None,
     seed: int = 0,
     profile: bool | str | Sequence[str] = False,
+    alerts: Iterable[Rule] | None = None,
+    on_alert: OnAlert = "log",
+    measure: Measure | None = None,
 ) -> tuple[Any, History]:
     """Train a model; the model given is not changed.
 
@@ -76,25 +93,24 @@ def train(
         seed: Chooses the batches.
         profile: Record the `Profile` of every step: True for every submodule, or which ones (names
             or patterns, as in `vg.profile`).
+        alerts: Rules to watch at every step, such as `vg.alerts.RULES`; on the submodules that
+            `profile` names, else on all.
+        on_alert: What happens when one rings: "log" (a warning of the logger "vgutils.alerts"),
+            "raise" (the run stops), or a function of the `Alert`. It happens within
+            `vg.alerts.CHUNK` steps.
+        measure: `measure(model, x, y)` gives more statistics for the rules, as a dictionary. It is
+            called once every `vg.alerts.CHUNK` steps, with the first `vg.alerts.LARGE` examples.
 
     Returns:
         The trained model and its `History`.
 
     Raises:
         TypeError, ValueError: An argument is not what is described here; nothing has run then.
+        AlertRaised: A rule rang, and `on_alert` is "raise". It has the model and history so far.
+        CallbackFailed: `on_alert` raised. The run went on to its end: it has model and history.
     """
-    models, history = train_seeds(
-        [model],
-        optimizer,
-        x,
-        y,
-        loss=loss,
-        steps=steps,
-        batch_size=batch_size,
-        seed=seed,
-        profile=profile,
-    )
-    return models[0], jax.tree.map(lambda values: values[0], history)
+    options = (loss, steps, batch_size, seed, profile, alerts, on_alert, measure)
+    return _train([model], optimizer, x, y, *options, single=True)
 
 
 def train_seeds(
@@ -108,6 +124,9 @@ def train_seeds(
     batch_size: int | None = None,
     seed: int = 0,
     profile: bool | str | Sequence[str] = False,
+    alerts: Iterable[Rule] | None = None,
+    on_alert: OnAlert = "log",
+    measure: Measure | None = None,
 ) -> tuple[list[Any], History]:
     """Train several models that differ only in their weights, as one program (`vmap`).
 
@@ -117,77 +136,143 @@ def train_seeds(
         The trained models, and one `History` whose leading axis is the model.
 
     Raises:
-        TypeError, ValueError: As for `train`; or the models differ in structure.
+        TypeError, ValueError, AlertRaised, CallbackFailed: As for `train`; or ValueError where
+            the models differ in structure.
     """
+    options = (loss, steps, batch_size, seed, profile, alerts, on_alert, measure)
+    return _train(models, optimizer, x, y, *options, single=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a training program is compiled for."""
+
+    graphdef: Any
+    optimizer: optax.GradientTransformation
+    loss: Loss
+    batch_size: int | None
+    recorded: bool
+    rules: Rules
+    measure: Measure | None
+
+
+def _train(
+    models: Sequence[nnx.Module],
+    optimizer: optax.GradientTransformation,
+    x: Any,
+    y: Any,
+    loss: Loss,
+    steps: int,
+    batch_size: int | None,
+    seed: int,
+    profile: bool | str | Sequence[str],
+    alerts: Iterable[Rule] | None,
+    on_alert: OnAlert,
+    measure: Measure | None,
+    *,
+    single: bool,
+) -> tuple[Any, History]:
+    """Train all models; what comes out has no leading axis if `single`."""
     x, y = _check(optimizer, x, y, steps, batch_size)
+    rules = watch.check(alerts, on_alert, measure)
     plain, state = together(models)
-    graphdef = plain
-    if profile is not False:
-        at = None if profile is True else profile
+    graphdef, recorded = plain, profile is not False
+    if recorded or rules:
+        at = None if isinstance(profile, bool) else profile
         graphdef, state = together(
             [probe.instrument(model, loss, x[:1], y[:1], at=at) for model in models]
         )
-    weights, rest = nnx.split_state(state, probe.WEIGHTS, ...)
+    measure = measure if rules else None
+    plan = _Plan(graphdef, optimizer, loss, batch_size, recorded, rules, measure)
+    weights, sinks, rest = nnx.split_state(state, probe.WEIGHTS, probe.Sink, ...)
     keys = jnp.stack([jax.random.key(seed + i) for i in range(len(models))])
-    weights, rest, history = _run(
-        graphdef, optimizer, loss, steps, batch_size, weights, rest, keys, x, y
-    )
-    state = nnx.filter_state(nnx.merge_state(weights, rest), probe.LEARNT)
-    leaves, structure = jax.tree.flatten(state)
+    keys = jax.vmap(partial(jax.random.split, num=steps))(keys)
+    carry = (weights, rest, None, None)
+    if rules:
+        carry = jax.jit(jax.vmap(partial(_begin, plan)))(carry)
+
+    def own(tree: Any) -> Any:
+        return jax.tree.map(lambda values: values[0], tree) if single else tree
+
+    parts, failure, rung = [], None, []
+    length = watch.CHUNK if rules else steps
+    for start in range(0, steps, length):
+        now = keys[:, start : start + length]
+        carry, part = _run(plan, carry, sinks, now, x, y)
+        parts.append(part)
+        if rules:
+            rung = watch.read(own(part.events), start=start)
+            if rung and on_alert == "raise":
+                break
+            failure = watch.deliver(rung, on_alert) or failure
+    history = own(jax.tree.map(lambda *arrays: jnp.concatenate(arrays, 1), *parts))
+    learnt = nnx.filter_state(nnx.merge_state(*carry[:2]), probe.LEARNT)
+    leaves, structure = jax.tree.flatten(learnt)
     trained = [
         nnx.merge(plain, jax.tree.unflatten(structure, one))
         for one in zip(*leaves, strict=True)
     ]
-    return trained, history
+    result = (trained[0] if single else trained), history
+    if rung and on_alert == "raise":
+        raise AlertRaised("; ".join(map(str, rung)), rung, *result)
+    if failure is not None:
+        words = f"on_alert raised {failure!r}; the run went on to its end"
+        raise CallbackFailed(words, history.alerts, *result) from failure
+    return result
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _begin(plan: _Plan, carry: Any) -> Any:
+    """What the scan carries at first: weights, other state, optimizer's state, alerts' state."""
+    weights, rest, _, _ = carry
+    watched = watch.init(plan.rules) if plan.rules else None
+    return weights, rest, plan.optimizer.init(weights), watched
+
+
+@partial(jax.jit, static_argnums=0)
 def _run(
-    graphdef: Any,
-    optimizer: optax.GradientTransformation,
-    loss: Loss,
-    steps: int,
-    batch_size: int | None,
-    weights: Any,
-    rest: Any,
-    keys: jax.Array,
-    x: jax.Array,
-    y: jax.Array,
-) -> tuple[Any, Any, History]:
-    """Train all models: their states and keys have a leading axis, the data is shared."""
+    plan: _Plan, carry: Any, sinks: Any, keys: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[Any, History]:
+    """Train all models for some steps: their arrays have a leading axis, the data is shared."""
 
     def objective(weights: Any, sinks: Any, rest: Any, *batch: jax.Array) -> Any:
-        model = nnx.merge(graphdef, weights, sinks, probe.renewed(rest))
-        return probe.scalar_of(loss(model, *batch)), nnx.state(
-            model, nnx.Not(nnx.Param)
-        )
+        model = nnx.merge(plan.graphdef, weights, sinks, probe.renewed(rest))
+        value = probe.scalar_of(plan.loss(model, *batch))
+        return value, nnx.state(model, nnx.Not(nnx.Param))
 
-    def step(carry: Any, key: jax.Array, sinks: Any) -> Any:
-        weights, rest, slots = carry
+    def step(carry: Any, key: jax.Array, sinks: Any, measured: Any) -> Any:
+        weights, rest, slots, watched = carry
         batch = (x, y)
-        if batch_size is not None:
-            chosen = jax.random.randint(key, (batch_size,), 0, len(x))
+        if plan.batch_size is not None:
+            chosen = jax.random.randint(key, (plan.batch_size,), 0, len(x))
             batch = (x[chosen], y[chosen])
         (value, rest), (slopes, sunk) = jax.value_and_grad(
             objective, argnums=(0, 1), has_aux=True
         )(weights, sinks, rest, *batch)
-        record = None
+        updates, slots = plan.optimizer.update(slopes, slots, weights)
+        record = moved = events = None
         if sinks:
-            model = nnx.merge(graphdef, weights, sinks, rest)
+            model = nnx.merge(plan.graphdef, weights, sinks, rest)
             record = probe.read(model, nnx.merge_state(slopes, sunk))
-        updates, slots = optimizer.update(slopes, slots, weights)
-        return (optax.apply_updates(weights, updates), rest, slots), (value, record)
+        if plan.rules:
+            # In the place of the gradients, `read` takes the norms of the updates.
+            change = probe.read(model, nnx.merge_state(updates, sunk))
+            found = watch.statistics(value, record, change.weight_gradient_norm)
+            watched, events = watch.update(watched, found | measured)
+            moved = found["update_ratio"]
+        weights = optax.apply_updates(weights, updates)
+        seen = History(value, record if plan.recorded else None, moved, events)
+        return (weights, rest, slots, watched), seen
 
-    def run_one(weights: Any, rest: Any, key: jax.Array) -> tuple[Any, Any, History]:
-        sinks, rest = nnx.split_state(rest, probe.Sink, ...)
-        (weights, rest, _), (losses, records) = jax.lax.scan(
-            partial(step, sinks=sinks),
-            (weights, rest, optimizer.init(weights)),
-            jax.random.split(key, steps),
-        )
-        return weights, nnx.merge_state(sinks, rest), History(losses, records)
+    def run_one(carry: Any, sinks: Any, keys: jax.Array) -> tuple[Any, History]:
+        if not plan.rules:  # One call is the whole run.
+            carry = _begin(plan, carry)
+        measured = {}
+        if plan.measure is not None:
+            model = nnx.merge(plan.graphdef, *carry[:1], sinks, *carry[1:2])
+            measured = plan.measure(model, x[: watch.LARGE], y[: watch.LARGE])
+        return jax.lax.scan(partial(step, sinks=sinks, measured=measured), carry, keys)
 
-    return jax.vmap(run_one)(weights, rest, keys)
+    return jax.vmap(run_one)(carry, sinks, keys)
 
 
 def _check(
