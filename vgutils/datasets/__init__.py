@@ -3,6 +3,8 @@
 Each file under `vgutils/data` has its origin, licence and checksum in the README there.
 """
 
+from vgutils.datasets.brain import Brain as Brain
+from vgutils.datasets.brain import brain as brain
 from vgutils.datasets.mnist import Digits as Digits
 from vgutils.datasets.mnist import digits as digits
 from vgutils.datasets.prices import Prices as Prices
