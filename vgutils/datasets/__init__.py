@@ -12,3 +12,5 @@ from vgutils.datasets.prices import log_range as log_range
 from vgutils.datasets.prices import log_returns as log_returns
 from vgutils.datasets.prices import prices as prices
 from vgutils.datasets.prices import windows as windows
+from vgutils.datasets.reviews import Reviews as Reviews
+from vgutils.datasets.reviews import reviews as reviews
