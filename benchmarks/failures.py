@@ -360,16 +360,6 @@ def dead_by_a_step(draw: Draw) -> dict[str, Any]:
     return {"model": model, "batch": batch}
 
 
-@sick("collapsed")
-def deep_plain_relu(draw: Draw) -> dict[str, Any]:
-    """80 to 120 plain ReLU layers with He's weights."""
-    depth = int(draw.integers(80, 121))
-    model = vg.MLP(
-        FEATURES, 96, depth, CLASSES, "relu", kernel_init="he_normal", rngs=rngs(draw)
-    )
-    return {"model": model, "optimizer": optax.sgd(10 ** draw.uniform(-3, -2))}
-
-
 @sick("symmetric units")
 def constant_weights(draw: Draw) -> dict[str, Any]:
     """2 to 5 layers, all weights equal: zero or a constant."""

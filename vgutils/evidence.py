@@ -50,7 +50,8 @@ class Evidence:
         unmoved: The parameters that a trial with the optimizer as given left bitwise unchanged.
         uniform: The kernels whose units all had equal weights after that trial.
         losses: (factors, steps) of the trials, on the same batch; NaN where not finite.
-        exchanged: The loss when each example has another one's inputs; NaN where that has no sense.
+        exchanged: (2,) the loss when each example has another one's inputs, before and after the
+            trial at factor 1; NaN where the batch is not inputs and targets.
         update: Median over parameters of |update| / |weight| in the first step, NaN without one.
         time_ratio: |dL/dx| at the first position over that at the last; NaN if the model has no
             recurrent cell or its input no positions.
@@ -70,7 +71,7 @@ class Evidence:
     unmoved: tuple[str, ...]
     uniform: tuple[str, ...]
     losses: np.ndarray
-    exchanged: float
+    exchanged: np.ndarray
     update: float
     time_ratio: float
     data: str
@@ -190,10 +191,15 @@ def _trials(
     """What `steps` steps do to the loss on this batch, with the updates times each factor."""
     if not steps:
         losses = np.full((len(FACTORS), 1), np.nan)
-        nothing = {"unmoved": (), "uniform": (), "exchanged": np.nan, "update": np.nan}
+        nothing = {
+            "unmoved": (),
+            "uniform": (),
+            "exchanged": np.full(2, np.nan),
+            "update": np.nan,
+        }
         return {"losses": losses, **nothing}
     graphdef, weights, rest = nnx.split(model, probe.WEIGHTS, ...)
-    (losses, moved, uniform, update), exchanged = _train(
+    (losses, moved, uniform, update, after), before = _train(
         graphdef, loss, optimizer, steps, weights, rest, jnp.array(FACTORS), batch
     )
     names = [".".join(map(str, path)) for path, _ in nnx.to_flat_state(weights)]
@@ -207,7 +213,7 @@ def _trials(
             for name in _chosen(names, [bool(flag[0]) for flag in uniform])
             if name.rpartition(".")[-1] not in ("bias", "scale")
         ),
-        "exchanged": float(exchanged),
+        "exchanged": np.array([before, after[0]], np.float64),
         "update": float(update[0]),
     }
 
@@ -237,6 +243,10 @@ def _train(
 
     learnt = nnx.filter_state(rest, nnx.Not(nnx.Param))
 
+    def exchanged(weights: Any, rest: Any) -> Any:
+        others = _exchange(batch)
+        return objective(weights, rest, others)[0] if others else jnp.nan
+
     def run(factor: jax.Array) -> Any:
         def step(carry: Any, _: None) -> Any:
             weights, rest, slots = carry
@@ -250,16 +260,15 @@ def _train(
             )
             return (optax.apply_updates(weights, updates), rest, slots), (value, ratio)
 
-        (end, _, _), (losses, ratios) = jax.lax.scan(
+        (end, rest, _), (losses, ratios) = jax.lax.scan(
             step, (weights, learnt, optimizer.init(weights)), None, length=steps
         )
         moved = jax.tree.map(lambda a, b: jnp.any(a != b), end, weights)
         uniform = jax.tree.map(_uniform, end)
-        return losses, jax.tree.leaves(moved), jax.tree.leaves(uniform), ratios[0]
+        flags = jax.tree.leaves(moved), jax.tree.leaves(uniform)
+        return losses, *flags, ratios[0], exchanged(end, rest)
 
-    others = _exchange(batch)
-    exchanged = objective(weights, learnt, others)[0] if others else jnp.nan
-    return jax.lax.map(run, factors), exchanged
+    return jax.lax.map(run, factors), exchanged(weights, learnt)
 
 
 def _exchange(batch: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -287,9 +296,12 @@ def _uniform(weight: jax.Array) -> jax.Array:
 
 def _half(model: nnx.Module) -> str:
     """The 16-bit dtype that some submodule computes in or keeps its parameters in, or ""."""
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))]
-    dtypes += [getattr(m, "dtype", None) for _, m in nnx.iter_graph(model)]
-    names = {jnp.dtype(d).name for d in dtypes if d is not None}
+    dtypes: list[Any] = [
+        leaf.dtype for leaf in jax.tree.leaves(nnx.state(model, nnx.Param))
+    ]
+    modules = [m for _, m in nnx.iter_graph(model) if isinstance(m, nnx.Module)]
+    dtypes += [m.dtype for m in modules if getattr(m, "dtype", None) is not None]
+    names = {jnp.dtype(d).name for d in dtypes}
     return next((half for half in ("float16", "bfloat16") if half in names), "")
 
 

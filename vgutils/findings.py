@@ -55,6 +55,10 @@ LIMITS: dict[str, Limit] = {
         0.05, "1 - cosine of two examples after the last hidden layer: they look alike"
     ),
     "rank": Limit(2.0, "directions that tell examples apart: fewer than two"),
+    "uses": Limit(
+        0.05,
+        "share by which the loss must rise, after the trial, when examples exchange their inputs",
+    ),
     "learns": Limit(
         0.02,
         "share of the loss that a trial must take off a repeated batch to count as learning",
@@ -199,10 +203,10 @@ def frozen(e: Evidence, limits: Limits) -> Finding | None:
 
 
 def collapsed(e: Evidence, limits: Limits) -> Finding | None:
-    """Examples that look alike after the last hidden layer, in a network that does not learn."""
-    if len(e.spread) < 3 or _learns(e, limits):
+    """Examples that look alike after the last hidden layer, and are not told apart by training."""
+    rows = _plain_rows(e)[:-2]
+    if not rows or _uses_inputs(e, limits):
         return None
-    rows = _plain_rows(e)[:-2] or _plain_rows(e)
     spread, rank = e.spread[rows[-1]], e.rank[rows[-1]]
     if not (spread < limits["spread"] and rank < limits["rank"]):
         return None
@@ -333,13 +337,15 @@ def _taken(e: Evidence) -> list[float]:
     return [float(x) if np.isfinite(x) else -np.inf for x in taken]
 
 
-def _learns(e: Evidence, limits: Limits) -> bool:
-    return _taken(e)[0] > limits["learns"]
+def _uses_inputs(e: Evidence, limits: Limits) -> bool:
+    """Whether the trial taught the model to tell the examples apart (or cannot say)."""
+    end, exchanged = e.losses[0, -1], e.exchanged[1]
+    return not exchanged - end < limits["uses"] * abs(exchanged)
 
 
 def _knows(e: Evidence) -> bool:
     """Whether the model has learned something: with its inputs exchanged it does much worse."""
-    return bool(e.losses[0, 0] < 0.5 * e.exchanged)
+    return bool(e.losses[0, 0] < 0.5 * e.exchanged[0])
 
 
 def _list(names: tuple[str, ...]) -> str:
