@@ -515,7 +515,11 @@ def test_a_measure_feeds_rules_once_a_chunk(monkeypatch):
     given = Rules([rule(statistic="bias", above=0)]) + UNIT_RULES
     model = mlp(depth=2, activation="relu")
     model.hidden.linear.bias[...] -= 9
-    _, history = run(model, steps=10, rules=given, measure=measure, on_alert=ignore)
+    seen = []
+    _, history = run(
+        model, steps=10, rules=given, measure=measure, on_alert=seen.append
+    )
+    assert seen == history.alerts  # Delivered in two parts.
     found = [(alert.step, alert.rule, alert.layer) for alert in history.alerts]
     assert found == [
         (0, "saturated", "hidden[0]"),

@@ -21,7 +21,7 @@ import numpy as np
 
 from vgutils import errors
 from vgutils.alerts import PerLayer
-from vgutils.figures import COLORS, SIZE, SOFT, subplots
+from vgutils.figures import COLORS, SIZE, subplots
 from vgutils.html import plain_number
 from vgutils.plots import plot_loss
 from vgutils.training import History
@@ -220,12 +220,14 @@ def _mark_alerts(axes: Any, history: History) -> None:
     for alert in history.alerts:
         by_step.setdefault(alert.step + 1, []).append(alert.rule)
     for row, (step, names) in enumerate(by_step.items()):
+        late = step > history.loss.shape[0] / 2  # Then there is room on the left.
         for ax in axes:
             ax.axvline(step, color=COLORS["orange"], linewidth=0.8, marker="none")
         axes[0].annotate(
             ", ".join(names),
             (step, 1),
-            (3, 4 + 12 * (len(by_step) - 1 - row)),
+            (-3 if late else 3, 4 + 12 * (len(by_step) - 1 - row)),
+            ha="right" if late else "left",
             xycoords=axes[0].get_xaxis_transform(),
             textcoords="offset points",
             color=COLORS["orange"],
@@ -262,7 +264,6 @@ def _band(ax: Any, step: np.ndarray, values: np.ndarray) -> None:
     ax.fill_between(
         step[good], low, high, color=line.get_color(), alpha=0.18, linewidth=0
     )
-    ax.axhline(1e-3, color=SOFT, linewidth=0.8, linestyle=":", marker="none")
     ax.set_ylabel("update / weight")
 
 
