@@ -98,12 +98,17 @@ def brain(*, folder: str | Path | None = None) -> Brain:
         f"{len(rows['train'])} to train on, {len(rows['validation'])} to choose by, "
         f"{len(rows['test'])} held out"
     )
+    train, val, test = (rows[part] for part in ("train", "validation", "test"))
     return Brain(
-        *(
-            values[rows[part]] if values is not None else rows[part]
-            for part in ("train", "validation", "test")
-            for values in (image, label, None)
-        ),
+        x_train=image[train],
+        y_train=label[train],
+        height_train=train,
+        x_val=image[val],
+        y_val=label[val],
+        height_val=val,
+        x_test=image[test],
+        y_test=label[test],
+        height_test=test,
         classes=BRAIN_CLASSES,
         symmetric=symmetric,
         source="nilearn" if folder is None else str(where),
