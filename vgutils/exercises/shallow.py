@@ -64,8 +64,8 @@ def standardize(answer: Callable[[np.ndarray, np.ndarray], Any]) -> None:
     if [part.shape for part in seen] == [train.shape, test.shape]:
         if np.allclose(seen[0], (train - both.mean(0)) / both.std(0)):
             raise NotYet(
-                "You looked at the test rows: mean and deviation are those of all the data. That is "
-                "the leak."
+                "You looked at the test rows: mean and deviation are those of all the data. "
+                "That is the leak."
             )
         if np.allclose(seen[1], (test - test.mean(0)) / test.std(0)):
             raise NotYet(
