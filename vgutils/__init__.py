@@ -56,9 +56,11 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     "activations",
+    "alerts",
     "attention",
     "claims",
     "convolution",
+    "dashboards",
     "datasets",
     "diagnosis",
     "evidence",
