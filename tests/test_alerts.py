@@ -97,7 +97,8 @@ def test_a_number_that_flutters_about_its_threshold_rings_once():
 
 
 def test_of_several_layers_the_worst_is_named():
-    values = jnp.array([[0.0, 5, 3], [math.nan, math.nan, math.nan], [2, 0, -4]])
+    nan = math.nan
+    values = jnp.array([[nan, 5, 3], [nan, nan, nan], [2, 0, -4]])
     found = {
         "s": PerLayer(("a", "b", "c"), values),
         "t": {"c": values[:, 2], "b": values[:, 1]},
