@@ -223,7 +223,7 @@ def transformer(draw: Draw) -> dict[str, Any]:
 def recurrent(draw: Draw) -> dict[str, Any]:
     """A plain, orthogonal RNN, an LSTM or a GRU over 6 to 12 steps."""
     cell = str(draw.choice(["rnn", "lstm", "gru"]))
-    options = {"forget_bias": 1.0} if cell == "lstm" else {}
+    options: dict[str, Any] = {"forget_bias": 1.0} if cell == "lstm" else {}
     model = vg.Recurrent(4, 16, CLASSES, cell, rngs=rngs(draw), **options)
     return {"model": model, "batch": sequences(draw, int(draw.integers(6, 13)))}
 
@@ -511,7 +511,7 @@ def rate_too_low(draw: Draw) -> dict[str, Any]:
 def long_sequence(draw: Draw) -> dict[str, Any]:
     """A cell as Flax makes it over 60 to 120 steps."""
     cell = str(draw.choice(["rnn", "lstm", "gru"]))
-    options = {"recurrent_init": scaled(0.5)} if cell == "rnn" else {}
+    options: dict[str, Any] = {"recurrent_init": scaled(0.5)} if cell == "rnn" else {}
     model = vg.Recurrent(4, 16, CLASSES, cell, rngs=rngs(draw), **options)
     return {"model": model, "batch": sequences(draw, int(draw.integers(60, 121)))}
 

@@ -52,7 +52,8 @@ class Evidence:
         losses: (factors, steps) of the trials, on the same batch; NaN where not finite.
         exchanged: (2,) the loss when each example has another one's inputs, before and after the
             trial at factor 1; NaN where the batch is not inputs and targets.
-        update: Median over parameters of |update| / |weight| in the first step, NaN without one.
+        update: Median over parameters of |update| / |weight| (sums of absolute values) in the
+            first step; NaN without one.
         time_ratio: |dL/dx| at the first position over that at the last; NaN if the model has no
             recurrent cell or its input no positions.
         data: What is wrong with the batch, in words; "" if nothing is.
@@ -280,9 +281,10 @@ def _exchange(batch: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _relative(update: jax.Array, weight: jax.Array) -> jax.Array:
-    """|update| / |weight|; NaN where the weight is 0."""
-    size = probe.norm(weight)
-    return jnp.where(size > 0, probe.norm(update) / size, jnp.nan)
+    """|update| / |weight| in the sum of absolute values; NaN where the weight is 0."""
+    # A sum of squares would underflow where an update does not.
+    size = jnp.sum(jnp.abs(weight))
+    return jnp.where(size > 0, jnp.sum(jnp.abs(update)) / size, jnp.nan)
 
 
 def _uniform(weight: jax.Array) -> jax.Array:

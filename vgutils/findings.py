@@ -202,26 +202,11 @@ def frozen(e: Evidence, limits: Limits) -> Finding | None:
     return Finding("frozen parameters", words, numbers)
 
 
-def collapsed(e: Evidence, limits: Limits) -> Finding | None:
-    """Examples that look alike after the last hidden layer, and are not told apart by training."""
-    rows = _plain_rows(e)[:-2]
-    if not rows or _uses_inputs(e, limits):
-        return None
-    spread, rank = e.spread[rows[-1]], e.rank[rows[-1]]
-    if not (spread < limits["spread"] and rank < limits["rank"]):
-        return None
-    words = (
-        f"after {e.profile.names[rows[-1]]} two examples differ by {plain_number(spread, 2)} "
-        f"(1 - cosine) along {rank:.1f} directions"
-    )
-    return Finding("collapsed", words, {"spread": spread, "rank": rank})
-
-
 def rate_too_high(e: Evidence, limits: Limits) -> Finding | None:
     """A loss that rises in the trial, and falls in one with smaller steps."""
     taken = _taken(e)
     lower = [i for i, factor in enumerate(FACTORS) if factor < 1 and taken[i] > 0]
-    if not (taken[0] < -limits["rises"] and lower):
+    if _knows(e, -1) or not (taken[0] < -limits["rises"] and lower):
         return None
     best = max(lower, key=lambda i: taken[i])
     rise = "becomes NaN" if np.isinf(taken[0]) else f"rises by {-taken[0]:.0%}"
@@ -249,6 +234,21 @@ def rate_too_low(e: Evidence, limits: Limits) -> Finding | None:
     return Finding("learning rate too low", words, {"factor": FACTORS[best]})
 
 
+def collapsed(e: Evidence, limits: Limits) -> Finding | None:
+    """Examples that look alike after the last hidden layer, and are not told apart by training."""
+    rows = _plain_rows(e)[:-2]
+    if not rows or _uses_inputs(e, limits):
+        return None
+    spread, rank = e.spread[rows[-1]], e.rank[rows[-1]]
+    if not (spread < limits["spread"] and rank < limits["rank"]):
+        return None
+    words = (
+        f"after {e.profile.names[rows[-1]]} two examples differ by {plain_number(spread, 2)} "
+        f"(1 - cosine) along {rank:.1f} directions"
+    )
+    return Finding("collapsed", words, {"spread": spread, "rank": rank})
+
+
 def plateau(e: Evidence, limits: Limits) -> Finding | None:
     """A loss that no learning rate lowers, in a model that knows nothing of the targets."""
     taken = _taken(e)
@@ -269,9 +269,9 @@ QUESTIONS: tuple[Question, ...] = (
     exploding,
     vanishing_through_time,
     frozen,
-    collapsed,
     rate_too_high,
     rate_too_low,
+    collapsed,
     plateau,
 )
 """In the order in which they are asked."""
@@ -343,9 +343,9 @@ def _uses_inputs(e: Evidence, limits: Limits) -> bool:
     return not exchanged - end < limits["uses"] * abs(exchanged)
 
 
-def _knows(e: Evidence) -> bool:
+def _knows(e: Evidence, step: int = 0) -> bool:
     """Whether the model has learned something: with its inputs exchanged it does much worse."""
-    return bool(e.losses[0, 0] < 0.5 * e.exchanged[0])
+    return bool(e.losses[0, step] < 0.5 * e.exchanged[0])
 
 
 def _list(names: tuple[str, ...]) -> str:
