@@ -41,7 +41,7 @@ class Case:
 # --- data -----------------------------------------------------------------------------------------
 
 
-def clusters(draw: Draw, **changes: Any) -> tuple[jax.Array, jax.Array]:
+def clusters(draw: Draw) -> tuple[jax.Array, jax.Array]:
     """Examples around one random centre for each class: (64, 16) and labels (64,)."""
     centres = draw.normal(size=(CLASSES, FEATURES))
     y = draw.permutation(np.arange(BATCH) % CLASSES)
@@ -548,7 +548,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--seed", type=int, default=1, help="of the cases (0: development)"
     )
-    parser.add_argument("--each", type=int, default=2, help="cases of each family")
+    parser.add_argument("--each", type=int, default=3, help="cases of each family")
     parser.add_argument("--only", default="", help="a family's name")
     options = parser.parse_args(arguments)
     score: Counter[tuple[str, str, bool]] = Counter()

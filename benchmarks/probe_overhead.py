@@ -1,10 +1,14 @@
-"""What the probe costs: an instrumented training step over the bare one."""
+"""What the probe costs: an instrumented training step over the bare one.
+
+`python benchmarks/probe_overhead.py` prints it, and what PyTorch's hooks cost if PyTorch is there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hooks
 import jax
 import optax
 from flax import nnx
@@ -12,7 +16,7 @@ from timing import ratio
 
 import vgutils as vg
 
-SHAPES = [(10, 256), (100, 256), (1000, 128)]  # (depth, width)
+SHAPES = [(10, 256), (100, 256), (1000, 256)]  # (depth, width)
 BATCH = 256
 
 
@@ -56,3 +60,20 @@ def overheads() -> Iterator[tuple[str, float]]:
             training_step(model, batch, probed=flag) for flag in (True, False)
         )
         yield f"depth {depth:,} width {width}", ratio(probed, bare)
+
+
+def main() -> None:
+    """Print a line for each shape: the probe's ratio, then that of PyTorch's hooks."""
+    for name, cost in overheads():
+        print(f"{cost:5.2f}  step with probe over bare, {name}", flush=True)
+    try:
+        for name, cost in hooks.overheads(SHAPES, BATCH):
+            print(
+                f"{cost:5.2f}  PyTorch, step with hooks over bare, {name}", flush=True
+            )
+    except ModuleNotFoundError as missing:
+        print(f"PyTorch is not here ({missing}); {hooks.__doc__.splitlines()[-1]}")
+
+
+if __name__ == "__main__":
+    main()
