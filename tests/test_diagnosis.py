@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -227,11 +228,11 @@ def test_a_sharded_batch_gives_the_same_diagnosis():
     code = """
 import jax, numpy as np, optax
 from flax import nnx
-from jax.sharding import NamedSharding, PartitionSpec as P
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 import vgutils as vg
 y = np.arange(32) % 4
 x = np.float32(2 * np.eye(4, 8)[y])
-place = NamedSharding(jax.make_mesh((4,), ("data",)), P("data"))
+place = NamedSharding(Mesh(np.array(jax.devices()), ("data",)), P("data"))
 model = vg.MLP(8, 16, 12, 4, "sigmoid", rngs=nnx.Rngs(0))
 for batch in [(x, y), (jax.device_put(x, place), jax.device_put(y, place))]:
     found = vg.diagnose(model, vg.training.cross_entropy, *batch, steps=3)
@@ -243,7 +244,7 @@ for batch in [(x, y), (jax.device_put(x, place), jax.device_put(y, place))]:
         text=True,
         check=True,
         env={
-            **__import__("os").environ,
+            **os.environ,
             "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         },
     ).stdout.split()

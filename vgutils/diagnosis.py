@@ -302,7 +302,7 @@ def diagnose(
     """Say whether a model can learn from a batch, and if not, why and what to try.
 
     Two programs run: a reverse pass with a tap on every submodule, and trials of `steps` training
-    steps on this batch, with the optimizer's updates as they are and times 0.001 to 1,000. The
+    steps on this batch, with the optimizer's updates as they are and times 0.001 to 100,000. The
     model is not changed.
 
     Args:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
 from vgutils import probe
 from vgutils.probe import Profile
@@ -23,7 +24,7 @@ from vgutils.probe import Profile
 EXAMPLES = 64
 """How many examples of the batch the rank of an output is computed from."""
 
-FACTORS = (1.0, 1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3)
+FACTORS = (1.0, 1e-3, 1e-2, 1e-1, 1e1, 1e2, 1e3, 1e4, 1e5)
 """What the trials multiply the optimizer's updates with; as given comes first."""
 
 LARGE = 30.0
@@ -133,6 +134,9 @@ def _units(h: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _geometry(h: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Spread and rank over the leading axis, the examples."""
+    mesh = jax.typeof(h).sharding.mesh
+    if not mesh.empty:  # Examples that an explicit mesh spreads come together first.
+        h = jax.sharding.reshard(h, NamedSharding(mesh, PartitionSpec()))
     rows = h.reshape(h.shape[0], -1)[:EXAMPLES] if h.ndim > 1 else h.reshape(1, -1)
     n = len(rows)
     rows = rows / jnp.maximum(jnp.max(jnp.abs(rows)), jnp.finfo(h.dtype).tiny)
