@@ -563,6 +563,7 @@ def main(arguments: list[str]) -> int:
         score["diagnose", case.truth, found.verdict == case.truth] += 1
         # The usual rule knows three answers; a sick network called sick counts as right.
         score["usual rule", case.truth, (usual != "healthy") == sick] += 1
+        jax.clear_caches()  # Hundreds of compiled programs would fill the memory maps.
         if found.verdict != case.truth:
             print(f"{case.name} ({case.truth}): {found}\n", flush=True)
     return report(score)
