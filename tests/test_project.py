@@ -13,6 +13,7 @@ import pytest
 from nbclient import NotebookClient
 
 import vgutils
+from vgutils import alerts, diagnosis
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -61,3 +62,22 @@ def test_the_citation_names_this_version():
     citation = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"version: {vgutils.__version__}\n" in citation
     assert f'version = "{vgutils.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_every_cure_has_its_chapter():
+    pages = {page.stem for page in ROOT.glob("chapters/*/*.ipynb")}
+    for _, cures in diagnosis.CURES.values():
+        assert {cure.chapter for cure in cures} <= pages
+
+
+def test_every_alert_rule_has_a_page_and_a_source():
+    known = re.findall(r"@\w+\{(\w+),", (ROOT / "references.bib").read_text("utf-8"))
+    for rule in alerts.RULES + alerts.UNIT_RULES:
+        assert (ROOT / f"{rule.chapter}.ipynb").exists()
+        kind = rule.source.split(": ")[0]
+        assert kind in ("derivation", "rule of thumb") or set(
+            rule.source.split(", ")
+        ) <= set(known)
+        assert rule.statistic in alerts.STATISTICS
+        # A count does not flutter.
+        assert rule.threshold == 0 or rule.clears is not None
