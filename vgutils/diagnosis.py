@@ -378,13 +378,17 @@ def _check(
         )
     if isinstance(frozen, str) or not all(isinstance(name, str) for name in frozen):
         raise TypeError(f"frozen must be a tuple of names or patterns, got {frozen!r}")
-    parameters = nnx.to_flat_state(nnx.state(model, WEIGHTS))
-    if not any(leaf[...].size for _, leaf in parameters):
+    parameters = [
+        (".".join(map(str, path)), value)
+        for path, leaf in nnx.to_flat_state(nnx.state(model, WEIGHTS))
+        # Not leaf[...]: indexing an array that was deleted fails.
+        for value in jax.tree.leaves(leaf)
+    ]
+    if not any(value.size for _, value in parameters):
         raise ValueError(
             "model must have trainable parameters (nnx.Param), it has none"
         )
-    for path, leaf in parameters:
-        name, value = ".".join(map(str, path)), leaf[...]
+    for name, value in parameters:
         if isinstance(value, jax.Array) and value.is_deleted():
             raise ValueError(
                 f"model must hold its parameters; {name} was donated or deleted"
