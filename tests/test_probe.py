@@ -433,6 +433,29 @@ def test_a_layer_used_twice_adds_up_its_calls():
     )
 
 
+def test_a_caller_that_reads_signatures_sees_that_of_the_layer():
+    class Noisy(nnx.Module):
+        def __init__(self, rngs):
+            self.linear = nnx.Linear(6, 6, rngs=rngs)
+            self.drop = nnx.Dropout(0.5)
+
+        def __call__(self, x, rngs):
+            return self.drop(self.linear(x), rngs=rngs)
+
+    # nnx.Sequential hands `rngs` on only to layers whose signature has it.
+    model = nnx.Sequential(Noisy(nnx.Rngs(0)), Noisy(nnx.Rngs(1)))
+
+    def total(model, x):
+        return jnp.sum(model(x, rngs=nnx.Rngs(2)) ** 2)
+
+    expected = nnx.grad(total)(model, X)["layers"][0]["linear"]
+    both = np.sqrt(sum(np.sum(np.square(g[...])) for g in jax.tree.leaves(expected)))
+    profile = vg.profile(model, total, X)
+    np.testing.assert_allclose(
+        profile.at("layers.0.linear").weight_gradient_norm[0], both, rtol=1e-5
+    )
+
+
 def test_naming_submodules_taps_only_those_and_keeps_all_weights():
     profile = vg.profile(mlp(), loss, X, Y, at="hidden")
     assert np.isfinite(profile.at("hidden[2]").gradient_norm[0])

@@ -22,7 +22,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import jax
@@ -515,6 +515,8 @@ def _tapped_class(cls: type) -> type:
     if hasattr(cls, "tapped_from"):
         return cls
 
+    # Callers such as nnx.Sequential ask for the signature.
+    @wraps(cls.__call__)
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         output = cls.__call__(self, *args, **kwargs)
         calls = _calls.get()
