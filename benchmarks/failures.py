@@ -228,6 +228,30 @@ def recurrent(draw: Draw) -> dict[str, Any]:
     return {"model": model, "batch": sequences(draw, int(draw.integers(6, 13)))}
 
 
+class Bag(nnx.Module):
+    """Words in any order: the mean of their vectors, and two layers."""
+
+    def __init__(self, words: int, rngs: nnx.Rngs) -> None:
+        """A vector for each of `words` words."""
+        self.embed = nnx.Embed(words, 16, rngs=rngs)
+        self.hidden = nnx.Linear(16, 16, rngs=rngs)
+        self.readout = nnx.Linear(16, CLASSES, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(n, positions) integers to (n, classes)."""
+        return self.readout(nnx.relu(self.hidden(self.embed(x).mean(axis=1))))
+
+
+@healthy
+def words(draw: Draw) -> dict[str, Any]:
+    """Bags of 8 to 16 of 1,000 words, so that most vectors have no gradient."""
+    y = draw.integers(0, CLASSES, BATCH)
+    x = draw.integers(0, 250, (BATCH, draw.integers(8, 17))) + 250 * y[:, None]
+    noise = draw.random(x.shape) < 0.3
+    x = np.where(noise, draw.integers(0, 1000, x.shape), x)
+    return {"model": Bag(1000, rngs(draw)), "batch": (jnp.asarray(x), jnp.asarray(y))}
+
+
 @healthy
 def half_precision(draw: Draw) -> dict[str, Any]:
     """2 to 5 layers computed in bfloat16 or float16."""

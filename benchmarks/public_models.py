@@ -28,6 +28,10 @@ import vgutils as vg
 BATCH = 16
 Example = tuple[str, nnx.Module, Callable[..., jax.Array], tuple[Any, ...]]
 
+# Three halvings leave its two lower attentions one position of an 8 x 8 image: whatever their
+# queries and keys are, the softmax of one number is 1.
+EXPECTED = {"U-Net of the diffusion model": "frozen parameters"}
+
 
 def definitions(page: Path) -> dict[str, Any]:
     """The classes of one notebook (.md) or script, executed as they stand there."""
@@ -136,18 +140,18 @@ def examples(flax: Path) -> Iterator[Example]:
 
 
 def main(flax: str) -> int:
-    """Print a diagnosis of each; the exit code is the number of those that are not healthy."""
-    unhealthy = 0
+    """Print a diagnosis of each; the exit code is the number of verdicts that are not right."""
+    wrong = 0
     for name, model, loss, batch in examples(Path(flax)):
         found = vg.diagnose(model, loss, *batch, optimizer=optax.adamw(1e-3))
-        unhealthy += found.verdict != "healthy"
+        wrong += found.verdict != EXPECTED.get(name, "healthy")
         falls = found.evidence.losses[0, [0, -1]]
         print(
             f"{name}: {found.verdict}; the loss falls from {falls[0]:.3f} to {falls[1]:.3f}"
         )
         for finding in found.findings:
             print(f"    {finding.verdict}: {finding.evidence}")
-    return unhealthy
+    return wrong
 
 
 if __name__ == "__main__":

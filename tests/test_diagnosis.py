@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -209,18 +210,21 @@ class Several(nnx.Module):
         return self.out(self.dropout((h + self.attention(h))[:, 0]))
 
 
-def test_flaxs_own_layers_and_an_unchanged_model():
+# Weight decay moves what no gradient reaches.
+@pytest.mark.parametrize("optimizer", [optax.adam, optax.adamw])
+def test_flaxs_own_layers_and_an_unchanged_model(optimizer):
     model = Several(nnx.Rngs(0))
     before = jax.tree.map(
         np.asarray, nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState)))
     )
-    found = vg.diagnose(model, cross_entropy, X, Y, optimizer=optax.adam(1e-2))
+    found = vg.diagnose(model, cross_entropy, X, Y, optimizer=optimizer(1e-2))
     after = jax.tree.map(
         np.asarray, nnx.to_pure_dict(nnx.state(model, nnx.Not(nnx.RngState)))
     )
     # One position gives a softmax of one: queries and keys receive nothing, and it says so.
     assert found.verdict == "frozen parameters"
-    assert "attention.key" in found.findings[0].evidence
+    parts = product(("query", "key"), ("kernel", "bias"))
+    assert set(found.evidence.unmoved) == {f"attention.{a}.{b}" for a, b in parts}
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 

@@ -48,7 +48,8 @@ class Evidence:
         zeros_scaled: the same with the loss multiplied by a large power of two.
         half: "float16" or "bfloat16" where the model computes in it, else "".
         uncalled: The modules with parameters that the loss does not call.
-        unmoved: The parameters that a trial with the optimizer as given left bitwise unchanged.
+        unmoved: The parameters to which a trial with the optimizer as given brought no gradient, or
+            that it left bitwise unchanged. (Weight decay moves what no gradient reaches.)
         uniform: The kernels whose units all had equal weights after that trial.
         losses: (factors, steps) of the trials, on the same batch; NaN where not finite.
         exchanged: (2,) the loss when each example has another one's inputs, before and after the
@@ -263,12 +264,16 @@ def _train(
             ratio = jnp.nanmedian(
                 jnp.stack(jax.tree.leaves(jax.tree.map(_relative, updates, weights)))
             )
-            return (optax.apply_updates(weights, updates), rest, slots), (value, ratio)
+            reached = jax.tree.map(lambda slope: jnp.any(slope != 0), slopes)
+            carry = optax.apply_updates(weights, updates), rest, slots
+            return carry, (value, ratio, reached)
 
-        (end, rest, _), (losses, ratios) = jax.lax.scan(
+        (end, rest, _), (losses, ratios, reached) = jax.lax.scan(
             step, (weights, learnt, optimizer.init(weights)), None, length=steps
         )
-        moved = jax.tree.map(lambda a, b: jnp.any(a != b), end, weights)
+        moved = jax.tree.map(
+            lambda a, b, flags: jnp.any(a != b) & jnp.any(flags), end, weights, reached
+        )
         uniform = jax.tree.map(_uniform, end)
         flags = jax.tree.leaves(moved), jax.tree.leaves(uniform)
         return losses, *flags, ratios[0], exchanged(end, rest)

@@ -193,7 +193,7 @@ def frozen(e: Evidence, limits: Limits) -> Finding | None:
     words = " and ".join(
         f"{_list(names)} {what}"
         for names, what in [
-            (stuck, "did not change in the trial"),
+            (stuck, "received no gradient or no update in the trial"),
             (e.uncalled, "is not called by the loss"),
         ]
         if names
