@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from vgutils.claims import rounding as rounding
     from vgutils.claims import sampling as sampling
     from vgutils.convolution import ConvNet as ConvNet
+    from vgutils.costs import Cost as Cost
+    from vgutils.costs import cost as cost
+    from vgutils.costs import flops as flops
     from vgutils.diagnosis import Diagnosis as Diagnosis
     from vgutils.diagnosis import diagnose as diagnose
     from vgutils.exercises import check as check
@@ -60,6 +63,7 @@ _ROOMS = (
     "attention",
     "claims",
     "convolution",
+    "costs",
     "dashboards",
     "datasets",
     "diagnosis",
@@ -94,6 +98,9 @@ _ROOM_OF = {
     "rounding": "claims",
     "sampling": "claims",
     "ConvNet": "convolution",
+    "Cost": "costs",
+    "cost": "costs",
+    "flops": "costs",
     "Diagnosis": "diagnosis",
     "diagnose": "diagnosis",
     "check": "exercises",
