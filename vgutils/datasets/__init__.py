@@ -14,3 +14,6 @@ from vgutils.datasets.prices import prices as prices
 from vgutils.datasets.prices import windows as windows
 from vgutils.datasets.reviews import Reviews as Reviews
 from vgutils.datasets.reviews import reviews as reviews
+from vgutils.datasets.textures import Texture as Texture
+from vgutils.datasets.textures import patches as patches
+from vgutils.datasets.textures import texture as texture
