@@ -17,7 +17,7 @@ def _is(got: Any, wrong: float) -> bool:
 @exercise("inspection.threshold")
 def threshold(answer: Callable[[Any, Any, float], Any]) -> None:
     """Take `threshold(scores, labels, recall)`: the largest that finds such a share of the ones."""
-    scores = np.array([0.9, 0.1, 0.8, 0.65, 0.6, 0.5, 0.4, 0.95, 0.2, 0.3])
+    scores = np.array([0.9, 0.45, 0.8, 0.65, 0.6, 0.5, 0.4, 0.95, 0.2, 0.3])
     labels = np.array([1, 0, 1, 0, 1, 0, 1, 0, 1, 0])  # ones at .9 .8 .6 .4 .2
     got = answer(scores, labels, 0.7)
     if got is None or got is ...:
@@ -25,7 +25,7 @@ def threshold(answer: Callable[[Any, Any, float], Any]) -> None:
     for wrong, hint in (
         (0.6, "With this one, three of five are found, 60 %. Round the count up."),
         (0.2, "All are found, but a larger threshold does it, too. Off by one?"),
-        (0.3, "You took all parts. Only those with label 1 count for the recall."),
+        (0.45, "You took all parts. Only those with label 1 count for the recall."),
         (0.8, "You began with the smallest scores: the *largest* are flagged first."),
     ):
         if _is(got, wrong):
