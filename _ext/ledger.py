@@ -1,8 +1,8 @@
 """Collect the claims of all chapters from the outputs of their cells.
 
 Claims are read at the same moment, and from the same outputs, as the page they stand on, so the
-ledger cannot say anything else than the pages. The ledger itself is read last, whenever any page
-changed.
+ledger cannot say anything else than the pages. What shows claims of other pages is read last, and
+whenever any page changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from vgutils.claims import MIME
 from vgutils.html import inline
 
 LOG = logging.getLogger(__name__)
-LEDGER = "ledger"
+# The pages that show the claims of others.
+READERS = {"ledger", "myths", "questions"}
 Claim = dict[str, Any]
 
 
@@ -77,14 +78,14 @@ def forget(app: Sphinx, env: BuildEnvironment, page: str) -> None:
     _claims(env).pop(page, None)
 
 
-def outdate_ledger(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> set[str]:
-    """Read the ledger again when any page was added, changed or removed."""
-    return {LEDGER} & env.found_docs if any(changes) else set()
+def outdate_readers(app: Sphinx, env: BuildEnvironment, *changes: set[str]) -> set[str]:
+    """Read what shows claims again when any page was added, changed or removed."""
+    return READERS & env.found_docs if any(changes) else set()
 
 
-def read_ledger_last(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
-    """Read the ledger after the pages whose claims it lists."""
-    pages.sort(key=lambda page: page == LEDGER)
+def read_last(app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
+    """Read what shows claims after the pages that make them."""
+    pages.sort(key=lambda page: page in READERS)
 
 
 def _keys(claim: Claim) -> list[str]:
@@ -103,11 +104,11 @@ class Ledger(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Make a section for each page that claims something."""
-        claims = _claims_in_order(self.env)
+        claims = claims_in_order(self.env)
         summary = (
             f"<p>In this build of the book, <strong>{_summary(claims)}</strong>.</p>"
         )
-        return [_raw(summary), *(self._section(page, claims[page]) for page in claims)]
+        return [raw(summary), *(self._section(page, claims[page]) for page in claims)]
 
     def _section(self, page: str, claims: list[Claim]) -> nodes.section:
         title = self.env.titles[page].astext()
@@ -116,13 +117,13 @@ class Ledger(SphinxDirective):
         )
         address = self.env.app.builder.get_relative_uri(self.env.docname, page)
         items = "".join(_item(claim, address) for claim in claims)
-        section += _raw(
+        section += raw(
             f'<ol class="vg-ledger" aria-label="Claims of {html.escape(title)}">{items}</ol>'
         )
         return section
 
 
-def _claims_in_order(env: BuildEnvironment) -> dict[str, list[Claim]]:
+def claims_in_order(env: BuildEnvironment) -> dict[str, list[Claim]]:
     """The claims of each page that has any, in the order of the table of contents."""
     pages = (
         re.sub(r"\.(ipynb|md)$", "", page) for page in env.config.external_site_map
@@ -145,7 +146,8 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
-def _raw(content: str) -> nodes.raw:
+def raw(content: str) -> nodes.raw:
+    """A piece of the page as HTML."""
     return nodes.raw("", content, format="html")
 
 
@@ -213,7 +215,7 @@ def _author_year(entry: Entry) -> str:
 def write_json(app: Sphinx, problem: Exception | None) -> None:
     """Write the claims for programs, beside the pages."""
     if problem is None and app.builder.format == "html":
-        claims = _claims_in_order(app.env)
+        claims = claims_in_order(app.env)
         content = {
             "version": 1,
             "summary": _summary(claims),
@@ -229,8 +231,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("ledger", Ledger)
     app.connect("env-purge-doc", forget)
-    app.connect("env-get-outdated", outdate_ledger)
-    app.connect("env-before-read-docs", read_ledger_last)
+    app.connect("env-get-outdated", outdate_readers)
+    app.connect("env-before-read-docs", read_last)
     app.connect("doctree-read", collect)
     app.connect("doctree-resolved", link_sources)
     app.connect("build-finished", write_json)
