@@ -21,6 +21,7 @@ from toc import ROOT, notebooks
 # What needs the environment of the book: its builder, its pages, a browser.
 BOOK_TESTS = {
     "test_build.py",
+    "test_evidence.py",
     "test_extensions.py",
     "test_notebooks.py",
     "test_pages.py",
