@@ -94,7 +94,9 @@ def test_missing_file(folder):
         datasets.brain(folder=folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", gzip.compress(b"no image", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no image", gzip.compress(b"no image", mtime=0)]
+)
 def test_damaged_file(folder, content):
     (folder / FILE.format("wm")).write_bytes(content)
     with pytest.raises(OSError, match=r"mni_icbm152_wm.*damaged"):
