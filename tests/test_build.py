@@ -195,6 +195,15 @@ def test_only_what_changed_is_executed(tiny_book, make):
     assert b"43" in pages(tiny_book)["intro.html"]
 
 
+def test_a_changed_style_reaches_the_pages(tiny_book):
+    # In processes of their own, and after a first rendering, as above: no page is new.
+    start(tiny_book).communicate()
+    style = Path("_static", "book.css")
+    (tiny_book / style).write_text("body { color: teal }", "utf-8")
+    start(tiny_book).communicate()
+    assert "teal" in (tiny_book / "_build" / "html" / style).read_text("utf-8")
+
+
 def test_new_prose_executes_nothing(tiny_book, make):
     write_notebook(
         tiny_book / "intro.ipynb", ("markdown", "# New"), ("code", "print(6 * 7)")

@@ -191,6 +191,8 @@ def _rendering_key(root: Path, cache: Path) -> str:
     """A name for what every page depends on and Sphinx does not watch."""
     names = ["_config.yml", "_toc.yml", "references.bib", "requirements.txt"]
     files = [root / name for name in names] + list(root.glob("_ext/*.py"))
+    # Sphinx copies these only when a page is new.
+    files += [path for path in root.glob("_static/**/*") if path.is_file()]
     contents = {str(path): path.read_bytes() for path in files}
     return _digest(contents | {"cache": str(cache).encode()})
 
