@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,16 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def ratio(run: Callable[[], Any], base: Callable[[], Any], repeats: int = 15) -> float:
-    """The least time of `run` over the least time of `base`, after a warm-up of each."""
+    """The median, over pairs, of the time of `run` over that of `base`, after a warm-up of each.
+
+    A pair's two runs take turns in going first, so that neither always follows the other.
+    """
     seconds(run), seconds(base)
-    pairs = [(seconds(run), seconds(base)) for _ in range(repeats)]
-    return min(a for a, _ in pairs) / min(b for _, b in pairs)
+    ratios = []
+    for i in range(repeats):
+        if i % 2:
+            below, above = seconds(base), seconds(run)
+        else:
+            above, below = seconds(run), seconds(base)
+        ratios.append(above / below)
+    return statistics.median(ratios)

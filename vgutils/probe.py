@@ -139,6 +139,9 @@ def _tap_reverse(
     statistics: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     sums = sums_of_squares(cotangent, statistics.dtype)
+    # No sum of squares is negative. Yet saying so makes what follows wait for the sums, and XLA
+    # then needs no copy of the cotangent that a loop over the layers carries.
+    cotangent = jnp.where(sums[1] < 0, 0, cotangent)
     return cotangent, jnp.concatenate([sums, statistics]), 0 * statistics
 
 
