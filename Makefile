@@ -2,11 +2,12 @@
 # `make book` and `make test`. The work is in tools/; here is only what depends on what.
 
 PYTHON ?= python3
+SEEDS ?= 1 2 3 4 5
 RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve lab test colab bench lint format clean
+.PHONY: help setup book serve lab test colab bench seeds mutate lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -30,6 +31,12 @@ colab: .venv-colab/.ready .venv/.ready  ## Unit tests, and every notebook alone,
 
 bench: book  ## Measure every budget, as ratios side by side (a few minutes on a quiet machine)
 	@$(RUN) benchmarks/budgets.py
+
+seeds: .venv/.ready  ## Execute every chapter at five other seeds: all claims must hold (about an hour)
+	@$(RUN) tools/seeds.py $(SEEDS)
+
+mutate: .venv/.ready  ## Plant bugs, one at a time: the book must catch each (half an hour)
+	@$(RUN) tools/mutate.py
 
 lint: .venv/.ready  ## Check style, types, notebooks and the book's address
 	@$(RUN) -m ruff check

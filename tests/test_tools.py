@@ -1,4 +1,4 @@
-"""The tools behind `make`: where the book lives, its notebooks, serving it, running them alone."""
+"""The tools behind `make`: the book's address, its notebooks, serving it, seeds, planted bugs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 import urllib.request
 
 import alone
+import mutate
 import pytest
 import repository
+import seeds
 import toc
 from conftest import ROOT, write_notebook
 
@@ -97,6 +99,77 @@ def test_notebooks_come_in_the_order_of_the_book(tmp_path):
     (tmp_path / "words.md").unlink()
     with pytest.raises(SystemExit, match="names words, but"):
         toc.notebooks(tmp_path)
+
+
+# --- other seeds and planted bugs -----------------------------------------------------------------
+
+CLAIM = """
+import vgutils as vg
+vg.claim("Seeds are small", vg.seed(), at_most={limit}, source="derivation: none is larger")
+"""
+
+
+@pytest.mark.slow
+def test_a_claim_that_holds_at_one_seed_only_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VG_SEED", "0")  # What it was comes back.
+    for name, limit in {"luck": 1000, "law": 10_000}.items():
+        code = CLAIM.format(limit=float(limit))
+        write_notebook(tmp_path / f"{name}.ipynb", ("code", code))
+    paths = [str(tmp_path / "luck.ipynb"), str(tmp_path / "law.ipynb")]
+    assert seeds.main(["1", "2", "--notebooks", *paths]) == 1
+    said = capsys.readouterr()
+    rows = [line.split() for line in said.out.splitlines()]
+    assert ["luck", "1", "FAILED"] in rows
+    assert ["law", "1", "1"] in rows
+    assert "seed 2, luck.ipynb, cell 1:" in said.err
+    assert seeds.main(["1", "2", "--notebooks", paths[1]]) == 0
+
+
+@pytest.mark.slow
+def test_planted_bugs_are_caught_or_missed(tmp_path, monkeypatch, capsys):
+    write_notebook(
+        tmp_path / "chapter.ipynb",
+        ("code", "from tiny import one\ntwo = 2"),
+        ("code", "assert one + two == 3"),
+    )
+    package = tmp_path / "tiny"
+    package.mkdir()
+    (package / "__init__.py").write_text("one = 1\nunused = 5\n")
+    listed = tmp_path / "mutants.toml"
+    listed.write_text(
+        """
+        [[mutant]]
+        what = "in the package"
+        file = "tiny/__init__.py"
+        chapter = "chapter.ipynb"
+        find = "one = 1"
+        put = "one = 2"
+        [[mutant]]
+        what = "what nothing sees"
+        file = "tiny/__init__.py"
+        chapter = "chapter.ipynb"
+        find = "unused = 5"
+        put = "unused = 6"
+        """
+    )
+    monkeypatch.setattr(mutate, "ROOT", tmp_path)
+    monkeypatch.setattr(mutate, "MUTANTS", listed)
+    assert mutate.main(["--workers", "1"]) == 1
+    said = capsys.readouterr().out
+    assert "caught  in the package" in said
+    assert "MISSED  what nothing sees" in said
+    assert "1 of 2 planted bugs were caught" in said
+
+
+@pytest.mark.parametrize("mutant", mutate.mutants(), ids=lambda mutant: mutant.what)
+def test_every_listed_bug_can_be_planted(mutant, tmp_path):
+    copy = mutant.plant(tmp_path)
+    changed = tmp_path / mutant.file if mutant.chapter else copy
+    assert changed.read_text("utf-8") != (ROOT / mutant.file).read_text("utf-8")
+
+
+def test_there_are_bugs_to_plant():
+    assert len(mutate.mutants()) >= 40
 
 
 # --- alone ----------------------------------------------------------------------------------------
