@@ -264,6 +264,32 @@ def test_a_solution_opens_on_request(read, address, notebook):
     assert solution.is_visible()
 
 
+def test_progress_stays_in_the_browser(read, address):
+    chapter = f"{address}/{CHAPTERS[1].removesuffix('.ipynb')}.html"
+    page = read(chapter)
+    page.get_by_label("I have read this chapter").check()
+    page.get_by_label("I have solved it").first.check()
+    question = page.locator(".vg-quiz fieldset").first
+    answers = question.locator("li")
+    right = answers.evaluate_all("all => all.findIndex(li => 'right' in li.dataset)")
+    question.locator("input").nth(right).check()
+    question.get_by_role("button", name="Check").click()
+    asked = page.locator(".vg-quiz fieldset").count()
+    page.goto(f"{address}/intro.html")
+    told = page.locator("#vg-progress output")
+    whole = len([name for name in CHAPTERS if name.startswith("chapters/")])
+    assert told.text_content() == (
+        f"chapters read 1 of {whole}, exercises solved 1, quiz questions right 1 of {asked}."
+    )
+    assert page.locator(".bd-sidebar-primary .vg-read").count() == 1
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Forget it").click()
+    assert told.text_content().startswith(f"chapters read 0 of {whole}, exercises")
+    assert page.locator(".vg-read").count() == 0
+    page.goto(chapter)
+    assert not page.get_by_label("I have read this chapter").is_checked()
+
+
 @pytest.mark.parametrize("words", ["vanishing gradient", "sigmoid"])
 def test_search_finds(read, address, words):
     page = read(f"{address}/search.html?q={words.replace(' ', '+')}")
