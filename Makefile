@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve lab test colab bench seeds mutate lint format clean
+.PHONY: help setup book serve pdf lab test colab bench seeds mutate lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -19,6 +19,9 @@ book: .venv/.ready  ## Execute every chapter and write _build/html/index.html
 
 serve: book  ## Build the book and show it on a local web server
 	@$(RUN) tools/serve.py
+
+pdf: book  ## Print the whole book into _build/book.pdf (needs Chromium)
+	@$(RUN) tools/pdf.py
 
 lab: .venv/.lab  ## Open the chapters in JupyterLab
 	@$(RUN) -m jupyterlab

@@ -30,11 +30,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
     return bundles
 
 
-# For one file, not for the session: as long as it is open, no other event loop can run here.
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A headless browser. Where `CI` is set, a machine without one is no excuse."""
-    playwright = pytest.importorskip("playwright.sync_api")
+def chromium_path() -> str:
+    """Where the browser is. Where `CI` is set, a machine without one is no excuse."""
     path = (
         os.environ.get("CHROMIUM")
         or shutil.which("chromium")
@@ -43,8 +41,18 @@ def chromium() -> Iterator[Any]:
     if path is None:
         missing = pytest.fail if os.environ.get("CI") else pytest.skip
         missing("no Chromium on this machine: install it, or set CHROMIUM to its path")
+    return str(path)
+
+
+# For one file, not for the session: as long as it is open, no other event loop can run here.
+@pytest.fixture(scope="module")
+def chromium(chromium_path: str) -> Iterator[Any]:
+    """A headless browser."""
+    playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = started.chromium.launch(
+            executable_path=chromium_path, args=["--no-sandbox"]
+        )
         yield browser
         browser.close()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 
+import browser
 from toc import ROOT
 
 PAGE = ROOT / "_build" / "html" / "intro.html"
@@ -16,16 +15,9 @@ def main() -> int:
     """Write `_static/page-light.png` and `_static/page-dark.png`."""
     from playwright.sync_api import sync_playwright
 
-    names = ("chromium", "google-chrome")
-    browser = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, names)), None
-    )
-    if browser is None:
-        print("No Chromium on this machine: install it, or set CHROMIUM to its path.")
-        return 1
     with sync_playwright() as started:
         chromium = started.chromium.launch(
-            executable_path=browser, args=["--no-sandbox"]
+            executable_path=browser.chromium(), args=["--no-sandbox"]
         )
         for theme in ("light", "dark"):
             page = chromium.new_page(color_scheme=theme)

@@ -10,8 +10,18 @@ from sphinx_external_toc.parsing import parse_toc_yaml
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pages(root: Path = ROOT) -> list[str]:
+    """The pages that `_toc.yml` names, in order and without a suffix.
+
+    Args:
+        root: The book's folder.
+    """
+    listed = map(str, parse_toc_yaml(root / "_toc.yml"))
+    return [name.removesuffix(".ipynb").removesuffix(".md") for name in listed]
+
+
 def notebooks(root: Path = ROOT) -> list[Path]:
-    """The notebooks that `_toc.yml` names, in order.
+    """The notebooks among the pages, in order.
 
     Args:
         root: The book's folder.
@@ -20,11 +30,11 @@ def notebooks(root: Path = ROOT) -> list[Path]:
         SystemExit: A page that `_toc.yml` names does not exist.
     """
     found = []
-    for page in parse_toc_yaml(root / "_toc.yml"):
-        notebook = root / f"{page.removesuffix('.ipynb')}.ipynb"
+    for page in pages(root):
+        notebook = root / f"{page}.ipynb"
         if notebook.exists():
             found.append(notebook)
-        elif not (root / page).exists() and not notebook.with_suffix(".md").exists():
+        elif not notebook.with_suffix(".md").exists():
             raise SystemExit(f"_toc.yml names {page}, but there is no such page")
     return found
 
