@@ -27,7 +27,7 @@ from vgutils.html import inline
 
 LOG = logging.getLogger(__name__)
 # The pages that show the claims of others.
-READERS = {"ledger", "myths", "questions"}
+READERS = {"cheatsheet", "instructors", "ledger", "myths", "questions", "timeline"}
 Claim = dict[str, Any]
 
 
