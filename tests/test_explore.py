@@ -146,8 +146,8 @@ def test_ticks_are_few_round_and_inside(start, width, scale, most):
 @pytest.mark.parametrize(
     ("changes", "error", "match"),
     [
-        ({"parameters": {}}, ValueError, "one to three"),
-        ({"parameters": {c: [1, 2] for c in "abcd"}}, ValueError, "one to three"),
+        ({"parameters": {}}, ValueError, "one to four"),
+        ({"parameters": {c: [1, 2] for c in "abcde"}}, ValueError, "one to four"),
         ({"parameters": {"depth": [1]}}, ValueError, "two or more"),
         ({"parameters": {"depth": [1, 1]}}, ValueError, "different"),
         ({"parameters": {"depth": [1, "a"]}}, ValueError, "all numbers or all texts"),

@@ -100,7 +100,7 @@ def explorable(
     caption: str,
     id: str | None = None,
 ) -> None:
-    """Show a chart that the reader changes with one to three sliders or menus.
+    """Show a chart that the reader changes with one to four sliders or menus.
 
     `curves` is called once for each combination of the parameters; the page holds the drawings.
     The axes are the same for all of them, so that a change that is seen is a change in the data.
@@ -226,8 +226,8 @@ def explorable(
 
 
 def _parameters(parameters: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
-    if not isinstance(parameters, Mapping) or not 1 <= len(parameters) <= 3:
-        raise ValueError("parameters must map one to three names to their values")
+    if not isinstance(parameters, Mapping) or not 1 <= len(parameters) <= 4:
+        raise ValueError("parameters must map one to four names to their values")
     made = {}
     for name, row in parameters.items():
         if not str(name).isidentifier():
