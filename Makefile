@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve pdf lab test colab bench seeds mutate lint format clean
+.PHONY: help setup book serve pdf lab test colab pipeline bench seeds mutate lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -31,6 +31,12 @@ test: book colab  ## Build the book, run all tests, then everything again on Col
 
 colab: .venv-colab/.ready .venv/.ready  ## Unit tests, and every notebook alone, on Colab's versions
 	@$(RUN) tools/alone.py --python $(COLAB) --tests
+
+frameworks: .venv/.ready .venv-frameworks/.ready  ## Compare gradients with PyTorch, TensorFlow, Keras and CNTK (extra: 2 GB)
+	@$(RUN) tools/frameworks.py
+
+pipeline: .venv/.ready  ## Train the example of pipeline/ from records to accuracy; it goes on after any kill
+	@$(RUN) -m pipeline.train
 
 bench: book  ## Measure every budget, as ratios side by side (a few minutes on a quiet machine)
 	@$(RUN) benchmarks/budgets.py
@@ -68,6 +74,14 @@ clean:  ## Forget everything that was built; environments stay (delete .venv* to
 	@$(COLAB) -m pip install --disable-pip-version-check -q -r requirements-colab.txt
 	@# As the chapter on brain images does on Colab: for its files only.
 	@$(COLAB) -m pip install --disable-pip-version-check -q --no-deps nilearn==0.14.1
+	@touch $@
+
+.venv-frameworks/.ready: requirements-frameworks.txt
+	@$(call environment,.venv-frameworks)
+	@# PyTorch without CUDA: from the index in use if it has it, otherwise from PyTorch's own.
+	@.venv-frameworks/bin/python -m pip install --disable-pip-version-check -q -r $< || \
+	.venv-frameworks/bin/python -m pip install --disable-pip-version-check -q -r $< \
+		--extra-index-url https://download.pytorch.org/whl/cpu
 	@touch $@
 
 .venv/.lab: .venv/.ready
