@@ -1,0 +1,109 @@
+"""What the cheat sheet, the page for teachers and the hand-outs promise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import handout
+import nbformat
+import pytest
+from toc import notebooks
+
+from vgutils import theory
+
+ROOT = Path(__file__).resolve().parent.parent
+SHEET = (ROOT / "cheatsheet.md").read_text("utf-8")
+TEACHING = (ROOT / "instructors.md").read_text("utf-8")
+CHAPTERS = [path for path in notebooks() if path.parent != ROOT]
+NAMES = [path.relative_to(ROOT).as_posix() for path in CHAPTERS]
+
+
+def minutes(chapter: Path) -> int:
+    """How long the chapter says that it takes."""
+    opening = nbformat.read(chapter, as_version=4).cells[0].source
+    return int(re.search(r"\*\*Time:\*\* about (\d+) minutes", opening)[1])
+
+
+# --- the page for teachers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_chapter_has_its_place_in_class(name):
+    section = re.search(
+        rf"^### \[.+\]\({name}\)\n(.+?)(?=^#|\Z)", TEACHING, re.M | re.S
+    )
+    assert section is not None
+    said = re.search(r"\*\*(\d+) minutes\.\*\*", section[1])
+    assert int(said[1]) == minutes(ROOT / name)
+    for part in ("Needs", "**Goal.**", "**Expect.**", "**Ten minutes in class.**"):
+        assert part in section[1]
+
+
+def test_the_weeks_hold_every_chapter_or_leave_it_for_a_project():
+    schedule = TEACHING.split("## Thirteen weeks")[1].split("## One day")[0]
+    weeks = re.findall(r"^\| (\d+) \| (.+) \| (\d+) \|$", schedule, re.M)
+    assert [int(week) for week, _, _ in weeks] == list(range(1, 14))
+    for _, chapters, said in weeks:
+        linked = re.findall(r"\]\(([^)]+)\)", chapters)
+        assert int(said) == sum(minutes(ROOT / name) for name in linked)
+    assert set(re.findall(r"\]\(([^)]+ipynb)\)", schedule)) == set(NAMES)
+
+
+def test_the_day_has_no_two_things_at_a_time():
+    day = TEACHING.split("## One day")[1].split("## The chapters")[0]
+    rows = re.findall(r"^\| (\d\d):(\d\d) \| (\d+) \|", day, re.M)
+    starts = [60 * int(hour) + int(minute) for hour, minute, _ in rows]
+    ends = [start + int(row[2]) for start, row in zip(starts, rows, strict=True)]
+    assert len(rows) > 5
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+
+
+# --- hand-outs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_a_handout_is_the_chapter_without_its_solutions(chapter):
+    whole = nbformat.read(chapter, as_version=4)
+    sheet = handout.handout(whole)
+    nbformat.validate(sheet)
+    assert not [c for c in sheet.cells if "solution" in c.metadata.get("tags", [])]
+    text = "\n".join(cell.source for cell in sheet.cells)
+    before = "\n".join(cell.source for cell in whole.cells)
+    assert "<summary>Solution" not in text
+    for kept in ("<summary>Hint 1", "### Exercise", "vg.claim(", "## Quiz"):
+        assert text.count(kept) == before.count(kept)
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_handouts_are_written_where_the_page_says(tmp_path, capsys):
+    command = re.search(r"^\.venv/bin/python tools/handout\.py (\S+)$", TEACHING, re.M)
+    assert handout.main(["--out", str(tmp_path), str(ROOT / command[1])]) == 0
+    assert (tmp_path / command[1]).exists()
+    assert capsys.readouterr().out.strip() == str(tmp_path / command[1])
+    assert f"`_build/handouts/{command[1]}`" in TEACHING
+
+
+# --- the cheat sheet ------------------------------------------------------------------------------
+
+ROWS = re.findall(
+    r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|", SHEET, re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_gains_are_those_of_the_theory(row):
+    name, forward, backward, chi_1 = row[0].lower(), *map(float, row[1:])
+    assert forward == pytest.approx(theory.gain(name), abs=6e-4)
+    assert backward == pytest.approx(theory.gain(name, backward=True), abs=6e-4)
+    # Where a signal fades to nothing, the slopes next to 0 count; ReLU's are the same at any size.
+    q = 1.0 if name == "relu" else max(theory.fixed_point(name, sigma_w=1.0), 1e-9)
+    assert chi_1 == pytest.approx(theory.chi_1(name, q, sigma_w=1.0), abs=6e-4)
+
+
+def test_the_other_numbers_are_too():
+    assert len(ROWS) == 8
+    for name, sigma_b in (("tanh", 0.05**0.5), ("sigmoid", 0.0)):
+        row = re.search(rf"^\| {name} \|.*$", SHEET, re.MULTILINE)[0]
+        edge = theory.critical_sigma_w(name, sigma_b=sigma_b)
+        assert f"\\sigma_w = {edge:.3f}$" in row
