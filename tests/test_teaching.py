@@ -1,7 +1,8 @@
-"""What the cheat sheet, the page for teachers and the hand-outs promise."""
+"""What the cheat sheet, the page for teachers, the hand-outs and paper promise."""
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from toc import notebooks
 from vgutils import theory
 
 ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "_build" / "html"
 SHEET = (ROOT / "cheatsheet.md").read_text("utf-8")
 TEACHING = (ROOT / "instructors.md").read_text("utf-8")
 CHAPTERS = [path for path in notebooks() if path.parent != ROOT]
@@ -107,3 +109,54 @@ def test_the_other_numbers_are_too():
         row = re.search(rf"^\| {name} \|.*$", SHEET, re.MULTILINE)[0]
         edge = theory.critical_sigma_w(name, sigma_b=sigma_b)
         assert f"\\sigma_w = {edge:.3f}$" in row
+
+
+# --- paper ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(chromium):
+    """Open a page of the built book as a reader who prefers the dark, formulas set."""
+    contexts = []
+
+    def open_(page: str, width: int = 1280):
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        tab = context.new_page()
+        for key in ("mode", "theme"):
+            tab.add_init_script(f"localStorage.setItem('{key}', 'dark')")
+        tab.goto((BOOK / page).as_uri())
+        tab.wait_for_function("window.MathJax?.startup?.promise !== undefined")
+        tab.evaluate("MathJax.startup.promise")
+        return tab
+
+    yield open_
+    for context in contexts:
+        context.close()
+
+
+def test_the_cheat_sheet_is_two_light_pages(opened):
+    pypdf = pytest.importorskip("pypdf")
+    tab = opened("cheatsheet.html")
+    theme = "document.documentElement.dataset.theme"
+    tab.evaluate(f"addEventListener('beforeprint', () => window.printed = {theme})")
+    sheet = tab.pdf(format="A4", print_background=True)
+    assert len(pypdf.PdfReader(io.BytesIO(sheet)).pages) == 2
+    assert tab.evaluate("window.printed") == "light"
+    assert tab.evaluate(theme) == "dark"
+
+
+@pytest.mark.parametrize("page", ["cheatsheet", NAMES[2].removesuffix(".ipynb")])
+def test_on_paper_nothing_is_cut_and_only_the_text_is_left(opened, page):
+    tab = opened(f"{page}.html", width=680)  # A4 without its margins, in CSS pixels
+    tab.emulate_media(media="print")
+    wide = "[...document.querySelectorAll('.bd-article :is(table, pre, figure, mjx-container)')]"
+    beyond = (
+        f"{wide}.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+    )
+    assert tab.evaluate(beyond) == 0
+    for hidden in ("#pst-primary-sidebar", ".bd-header-article", ".prev-next-footer"):
+        assert not tab.locator(hidden).first.is_visible()
+    hints = tab.locator(".bd-article details > p").all()
+    assert all(hint.is_visible() for hint in hints)
+    assert hints or "chapters" not in page
