@@ -69,12 +69,12 @@ function addCheckboxes(kept) {
   }
 }
 
-// The best score of a quiz counts: trying again can only help.
+// The best score of a page counts, all its quizzes together: trying again can only help.
 function watchQuizzes() {
+  const asked = document.querySelectorAll(".vg-quiz fieldset").length;
   for (const quiz of document.querySelectorAll(".vg-quiz")) {
-    const asked = quiz.querySelectorAll("fieldset").length;
     new MutationObserver(() => {
-      const right = quiz.querySelectorAll("fieldset > .vg-yes").length;
+      const right = document.querySelectorAll(".vg-quiz fieldset > .vg-yes").length;
       changePage(here, (page) => {
         page.right = Math.max(right, page.right ?? 0);
         page.asked = asked;

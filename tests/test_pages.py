@@ -32,12 +32,13 @@ WIDE, NARROW = 1280, 360
 sys.path.insert(0, str(ROOT / "tools"))
 from toc import notebooks, repository  # noqa: E402
 
-CHAPTERS = [path.relative_to(ROOT).as_posix() for path in notebooks(ROOT)]
+NOTEBOOKS = [path.relative_to(ROOT).as_posix() for path in notebooks(ROOT)]
+CHAPTERS = [name for name in NOTEBOOKS if name.startswith("chapters/")]
 
 
 def test_the_book_was_built():
     """Without pages every other test here would pass."""
-    missing = {f"{name.removesuffix('.ipynb')}.html" for name in CHAPTERS} - set(PAGES)
+    missing = {f"{name.removesuffix('.ipynb')}.html" for name in NOTEBOOKS} - set(PAGES)
     assert not missing, "make book writes these pages"
 
 
@@ -89,7 +90,7 @@ def test_a_page_is_light(page):
     assert (BOOK / page).stat().st_size <= 1.5e6
 
 
-@pytest.mark.parametrize("notebook", CHAPTERS)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_launch_buttons_open_this_notebook(notebook):
     page = soup(f"{notebook.removesuffix('.ipynb')}.html")
     links = {link["href"] for link in page.find_all("a", href=True)}
@@ -103,7 +104,7 @@ def test_launch_buttons_open_this_notebook(notebook):
     )
 
 
-@pytest.mark.parametrize("notebook", CHAPTERS)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_markdown_left_nothing_unread(notebook):
     """No raw Markdown, formula or role shows through."""
     article = soup(f"{notebook.removesuffix('.ipynb')}.html").find("article")
@@ -238,7 +239,7 @@ def test_there_are_formulas_to_typeset(read, address):
     assert formulas(chapter)[1] > 10
 
 
-@pytest.mark.parametrize("notebook", CHAPTERS)
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_figures_follow_the_theme(read, address, notebook):
     """The ink of every figure is dark on light and light on dark."""
     url = f"{address}/{notebook.removesuffix('.ipynb')}.html"
@@ -254,7 +255,7 @@ def test_figures_follow_the_theme(read, address, notebook):
     assert min(dark) > 150
 
 
-@pytest.mark.parametrize("notebook", CHAPTERS[1:])
+@pytest.mark.parametrize("notebook", CHAPTERS)
 def test_a_solution_opens_on_request(read, address, notebook):
     page = read(f"{address}/{notebook.removesuffix('.ipynb')}.html")
     button = page.get_by_text("Show solution").first
@@ -265,7 +266,7 @@ def test_a_solution_opens_on_request(read, address, notebook):
 
 
 def test_progress_stays_in_the_browser(read, address):
-    chapter = f"{address}/{CHAPTERS[1].removesuffix('.ipynb')}.html"
+    chapter = f"{address}/{CHAPTERS[0].removesuffix('.ipynb')}.html"
     page = read(chapter)
     page.get_by_label("I have read this chapter").check()
     page.get_by_label("I have solved it").first.check()
@@ -277,7 +278,7 @@ def test_progress_stays_in_the_browser(read, address):
     asked = page.locator(".vg-quiz fieldset").count()
     page.goto(f"{address}/intro.html")
     told = page.locator("#vg-progress output")
-    whole = len([name for name in CHAPTERS if name.startswith("chapters/")])
+    whole = len(CHAPTERS)
     assert told.text_content() == (
         f"chapters read 1 of {whole}, exercises solved 1, quiz questions right 1 of {asked}."
     )
@@ -288,6 +289,56 @@ def test_progress_stays_in_the_browser(read, address):
     assert page.locator(".vg-read").count() == 0
     page.goto(chapter)
     assert not page.get_by_label("I have read this chapter").is_checked()
+
+
+def answer(question, *, rightly: bool) -> str:
+    """Choose all right answers, or one wrong one; what the page says to it."""
+    texts = question.locator("li")
+    right = texts.evaluate_all("all => all.map(li => 'right' in li.dataset)")
+    for number, is_right in enumerate(right):
+        box = question.locator("input").nth(number)
+        if is_right if rightly else number == right.index(False):
+            box.check()
+        elif box.get_attribute("type") == "checkbox":
+            box.uncheck()
+    question.get_by_role("button", name="Check").click()
+    return question.locator("output").text_content()
+
+
+@pytest.mark.parametrize(("name", "asked"), [("pretest", 10), ("exam", 30)])
+def test_who_studies_alone_is_asked_and_told(read, address, name, asked):
+    """Each question answers back, right and wrong; the scores of all parts add up."""
+    page = read(f"{address}/{name}.html")
+    questions = page.locator(".vg-quiz fieldset").all()
+    assert len(questions) == asked
+    for question in questions:
+        assert answer(question, rightly=False).startswith("✗")
+        assert answer(question, rightly=True).startswith("✓ Right.")
+    page.goto(f"{address}/intro.html")
+    told = page.locator("#vg-progress output").text_content()
+    assert told.endswith(f"quiz questions right {asked} of {asked}.")
+
+
+def test_the_exam_leads_to_every_chapter():
+    """Each chapter is asked for, and the proof of each answer is a link away."""
+    links = {link["href"] for link in soup("exam.html").select("article a[href]")}
+    assert {f"{name.removesuffix('.ipynb')}.html" for name in CHAPTERS} <= links
+
+
+@pytest.mark.parametrize("name", ["pretest", "exam"])
+def test_right_answers_do_not_stand_out(name):
+    """Not by their place, and not by their length, more often than chance has it."""
+    places, longest, chance = Counter(), 0, 0.0
+    for question in soup(f"{name}.html").select(".vg-quiz fieldset"):
+        texts = [len(label.text.strip()) for label in question.find_all("label")]
+        right = [li.has_attr("data-right") for li in question.find_all("li")]
+        assert len(texts) == len(right)
+        if sum(right) == 1:
+            places[right.index(True)] += 1
+            longest += texts[right.index(True)] > sorted(texts)[-2]
+            chance += 1 / len(texts)
+    assert longest <= chance
+    assert max(places.values()) <= places.total() / 2
 
 
 @pytest.mark.parametrize("words", ["vanishing gradient", "sigmoid"])
