@@ -27,6 +27,7 @@ BOOK_TESTS = {
     "test_pages.py",
     "test_pdf.py",
     "test_project.py",
+    "test_scale.py",
     "test_teaching.py",
     "test_tools.py",
 }
