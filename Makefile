@@ -26,7 +26,7 @@ pdf: book  ## Print the whole book into _build/book.pdf (needs Chromium)
 lab: .venv/.lab  ## Open the chapters in JupyterLab
 	@$(RUN) -m jupyterlab
 
-test: book colab  ## Build the book, run all tests, then everything again on Colab's versions
+test: book colab .venv/.sources  ## Build the book, run all tests, then everything again on Colab's versions
 	@$(RUN) -m pytest
 
 colab: .venv-colab/.ready .venv/.ready  ## Unit tests, and every notebook alone, on Colab's versions
@@ -82,6 +82,10 @@ clean:  ## Forget everything that was built; environments stay (delete .venv* to
 	@.venv-frameworks/bin/python -m pip install --disable-pip-version-check -q -r $< || \
 	.venv-frameworks/bin/python -m pip install --disable-pip-version-check -q -r $< \
 		--extra-index-url https://download.pytorch.org/whl/cpu
+	@touch $@
+
+.venv/.sources: requirements-sources.txt .venv/.ready
+	@$(RUN) -m pip install --disable-pip-version-check -q -r $<
 	@touch $@
 
 .venv/.lab: .venv/.ready

@@ -375,3 +375,119 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
     with pytest.raises(SystemExit):
         train.main(["--source", "ftp://somewhere"])
     assert "source must be digits:" in capsys.readouterr().err
+
+
+# --- Kafka and S3 ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broker():
+    """A Kafka broker within this process, on loopback, and a producer that writes to it."""
+    kafka = pytest.importorskip("confluent_kafka")
+    producer = kafka.Producer(
+        {"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0}
+    )
+    (one,) = producer.list_topics(timeout=10).brokers.values()
+    return f"{one.host}:{one.port}", producer
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """An S3 server on loopback, with an empty bucket."""
+    server = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    started = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    started.start()
+    host, port = started.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "anyone",
+        "AWS_SECRET_ACCESS_KEY": "anything",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="digits")
+    yield client
+    started.stop()
+
+
+def produce(producer, topic: str, values: list[bytes | None]) -> None:
+    for value in values:
+        producer.produce(topic, value, partition=0)
+    assert producer.flush(10) == 0
+
+
+def test_kafka_gives_the_records_of_memory(broker):
+    servers, producer = broker
+    produce(producer, "digits", records())
+    source = ingest.open_source(f"kafka://{servers}/digits")
+    assert source.read() == records()
+    assert source.read(70) == records()[:70]
+    produce(producer, "digits", records(5))
+    assert source.read(200) == records()
+    assert source.read() == records() + records(5)
+
+
+def test_training_goes_on_from_a_kafka_log_that_has_grown(
+    broker, tmp_path, undisturbed
+):
+    servers, producer = broker
+    produce(producer, "digits", records())
+    source = ingest.Kafka(servers, "digits")
+    run(tmp_path, dataclasses.replace(PLAN, steps=12), source=source)
+    produce(producer, "digits", records(60))
+    assert run(tmp_path, source=source) == state_digest(undisturbed)
+
+
+def test_a_deleted_kafka_record_is_named(broker):
+    servers, producer = broker
+    produce(producer, "digits", [records(1)[0], None])
+    with pytest.raises(ingest.BadRecord, match="record 1 must have 3137 bytes, got 0"):
+        ingest.check(ingest.Kafka(servers, "digits").read())
+
+
+def test_a_kafka_that_is_not_there_is_named(broker, monkeypatch):
+    servers, _ = broker
+    with pytest.raises(
+        ingest.SourceUnavailable, match=r"kafka://.*/other: .*nknown topic"
+    ):
+        ingest.Kafka(servers, "other").read()
+    monkeypatch.setattr(ingest, "TIMEOUT", 0.5)
+    with pytest.raises(
+        ingest.SourceUnavailable, match=r"kafka://127\.0\.0\.1:1/digits: "
+    ):
+        ingest.Kafka("127.0.0.1:1", "digits").read()
+
+
+def test_s3_gives_the_records_of_memory(bucket, tmp_path, undisturbed):
+    whole = records()
+    # Not in the order of their keys.
+    for number in (2, 0, 3, 1):
+        part = b"".join(whole[50 * number : 50 * number + 50])
+        bucket.put_object(Bucket="digits", Key=f"train/{number:03}", Body=part)
+    bucket.put_object(Bucket="digits", Key="other/000", Body=b"not these")
+    source = ingest.open_source("s3://digits/train/")
+    assert source.read() == whole
+    assert source.read(70) == whole[:70]
+    assert run(tmp_path, source=source) == state_digest(undisturbed)
+
+
+def test_an_s3_object_that_was_cut_is_named(bucket):
+    bucket.put_object(Bucket="digits", Key="train/000", Body=records(2)[0][:-4])
+    with pytest.raises(
+        ingest.BadRecord, match="record 0 must have 3137 bytes, got 3133"
+    ):
+        ingest.check(ingest.S3("digits", "train/").read())
+
+
+def test_an_s3_that_is_not_there_is_named(bucket, monkeypatch):
+    with pytest.raises(ingest.SourceUnavailable, match=r"s3://other/: .*NoSuchBucket"):
+        ingest.S3("other").read()
+    with pytest.raises(ingest.BadRecord, match="has no records"):
+        ingest.check(ingest.S3("digits", "nothing/").read())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(
+        ingest.SourceUnavailable, match="s3://digits/: Could not connect"
+    ):
+        ingest.S3("digits").read()
