@@ -75,6 +75,27 @@ def test_links_lead_somewhere(page):
     assert not broken
 
 
+def test_search_engines_find_every_page():
+    listed = re.findall(r"<loc>([^<]+)</loc>", (BOOK / "sitemap.xml").read_text())
+    owner, project = repository(ROOT).split("/")
+    home = f"https://{owner}.github.io/{project}/"
+    assert {f"{home}{page}" for page in WORDS if page != "index.html"} <= set(listed)
+
+
+@pytest.mark.parametrize("page", [page for page in WORDS if page != "index.html"])
+def test_a_link_to_a_page_can_be_shared_with_a_picture(page):
+    told = {
+        tag["property"].removeprefix("og:"): tag["content"]
+        for tag in soup(page).find_all("meta", property=re.compile("^og:"))
+    }
+    owner, project = repository(ROOT).split("/")
+    home = f"https://{owner}.github.io/{project}/"
+    assert told["url"] == f"{home}{page}"
+    assert told["site_name"] == "Vanishing Gradients"
+    assert len(told["description"]) > 20
+    assert (BOOK / told["image"].removeprefix(home)).is_file()
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_names_each_place_once_and_describes_each_picture(page):
     ids = Counter(tag["id"] for tag in soup(page).find_all(id=True))
