@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from depth import compile_ratio
-from jupyter_cache import get_cache
 from probe_overhead import overheads
 from sweep import loop_over_one_program
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tools"))
+
+from timings import timings  # noqa: E402 (it is found there)
+
 Row = tuple[str, float, str, bool]
 
 
@@ -38,13 +41,8 @@ def import_ratio(repeats: int = 7) -> float:
 
 def chapter_seconds() -> Iterator[tuple[str, float]]:
     """How long each notebook took when the book was last executed."""
-    caches = sorted(
-        (ROOT / "_build" / "cache").iterdir(), key=lambda f: f.stat().st_mtime
-    )
-    latest: dict[str, float] = {}
-    for record in get_cache(caches[-1]).list_cache_records():
-        latest[record.uri] = record.data["execution_seconds"]
-    yield from sorted(latest.items())
+    for timing in timings(ROOT):
+        yield timing.name, timing.seconds
 
 
 def page_megabytes() -> Iterator[tuple[str, float]]:

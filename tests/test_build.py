@@ -13,6 +13,7 @@ from pathlib import Path
 
 import build
 import pytest
+import timings
 from conftest import CLAIM, ROOT, write_notebook
 
 pytestmark = pytest.mark.slow
@@ -463,3 +464,31 @@ def test_a_damaged_cache_is_one_message(tiny_book, make):
 def test_no_page_knows_where_it_was_built(built_book):
     home = str(built_book).encode()
     assert not [name for name, content in pages(built_book).items() if home in content]
+
+
+# --- what it cost ---------------------------------------------------------------------------------
+
+
+def test_a_build_records_where_its_time_went(tiny_book, make, capfd):
+    code = "import time\n\nuntil = time.process_time() + 1\n"
+    busy = code + "while time.process_time() < until:\n    pass"
+    write_notebook(tiny_book / "chapters/one.ipynb", *one("print(1)", busy, CLAIM))
+    make()
+    intro, chapter = timings.timings(tiny_book)
+    assert (intro.name, chapter.name) == ("intro.ipynb", "chapters/one.ipynb")
+    assert chapter.cpu_seconds >= 1
+    cells = {number: (seconds, line) for seconds, number, line in chapter.cells}
+    assert max(cells.values()) == next(iter(cells.values()))  # Slowest first.
+    assert cells.keys() == {2, 3, 4}
+    assert cells[3][0] >= 1
+    assert cells[3][1] == "import time"
+    assert sum(seconds for seconds, _ in cells.values()) <= chapter.seconds
+    assert timings.main(["--book", str(tiny_book), "--cells", "1"]) == 0
+    said = capfd.readouterr().out
+    assert "chapters/one.ipynb" in said
+    assert "all 2 notebooks" in said
+
+
+def test_where_nothing_was_built_there_are_no_times(tmp_path, capsys):
+    assert timings.main(["--book", str(tmp_path)]) == 1
+    assert "make book" in capsys.readouterr().err

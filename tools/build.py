@@ -140,7 +140,18 @@ def _run_chapters(root: Path, folder: Path, workers: int | None) -> None:
         verdict = "FAILED after" if run.failure else "done in"
         print(f"  {name(run.path)} {verdict} {run.seconds:.1f} s", flush=True)
         if not run.failure:
-            bundle = CacheBundleIn(run.notebook, name(run.path))
+            costs = {
+                "execution_seconds": run.seconds,
+                "cpu_seconds": run.cpu_seconds,
+                "cells": [
+                    [seconds, number, cell.source.split("\n")[0]]
+                    for number, (seconds, cell) in enumerate(
+                        zip(run.cell_seconds, run.notebook.cells, strict=True), 1
+                    )
+                    if cell.cell_type == "code"
+                ],
+            }
+            bundle = CacheBundleIn(run.notebook, name(run.path), data=costs)
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
     print(f"Executing {len(waiting)} of {len(book)} notebooks:", flush=True)

@@ -11,11 +11,12 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -68,12 +69,16 @@ class Execution:
         notebook: The notebook with its outputs.
         seconds: How long it took.
         failure: Why it stopped, or None.
+        cpu_seconds: What its kernel took of all cores together; the load of others is not in it.
+        cell_seconds: How long each cell took, 0 for those that hold no code or did not run.
     """
 
     path: Path
     notebook: NotebookNode
     seconds: float
     failure: Failure | None
+    cpu_seconds: float
+    cell_seconds: list[float]
 
 
 def execute(
@@ -160,14 +165,25 @@ def _kernel(python: str, environment: Mapping[str, str]) -> Iterator[KernelSpecM
 async def _execute_one(path: Path, folder: Path, specs: KernelSpecManager) -> Execution:
     notebook = nbformat.read(path, as_version=4)
     manager = AsyncKernelManager(kernel_name="book", kernel_spec_manager=specs)
+    cells, began = [0.0] * len(notebook.cells), 0.0
+
+    def start_cell(**_: object) -> None:
+        nonlocal began
+        began = time.monotonic()
+
+    def end_cell(cell_index: int, **_: object) -> None:
+        cells[cell_index] = time.monotonic() - began
+
     client = NotebookClient(
         notebook,
         km=manager,
         timeout=CELL_SECONDS,
         record_timing=False,
+        on_cell_execute=start_cell,
+        on_cell_executed=end_cell,
         resources={"metadata": {"path": str(folder)}},
     )
-    started = time.monotonic()
+    started, cpu = time.monotonic(), 0.0
     failure = None
     try:
         await client.async_execute()
@@ -179,8 +195,18 @@ async def _execute_one(path: Path, folder: Path, specs: KernelSpecManager) -> Ex
         failure = Failure(f"{type(error).__name__}: {error}")
     finally:
         if manager.has_kernel:
+            cpu = _cpu_seconds(manager)
             await manager.shutdown_kernel(now=True)
-    return Execution(path, notebook, time.monotonic() - started, failure)
+    seconds = time.monotonic() - started
+    return Execution(path, notebook, seconds, failure, cpu, cells)
+
+
+def _cpu_seconds(manager: AsyncKernelManager) -> float:
+    """What a kernel has taken so far; 0 if it died."""
+    with suppress(psutil.Error, AttributeError):
+        times = psutil.Process(manager.provisioner.pid).cpu_times()
+        return times.user + times.system
+    return 0.0
 
 
 def _failed_cell(notebook: NotebookNode) -> Failure:
