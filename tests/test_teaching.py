@@ -49,7 +49,7 @@ def test_the_weeks_hold_every_chapter_or_leave_it_for_a_project():
     for _, chapters, said in weeks:
         linked = re.findall(r"\]\(([^)]+)\)", chapters)
         assert int(said) == sum(minutes(ROOT / name) for name in linked)
-    assert set(re.findall(r"\]\(([^)]+ipynb)\)", schedule)) == set(NAMES)
+    assert set(re.findall(r"\]\((chapters/[^)]+)\)", schedule)) == set(NAMES)
 
 
 def test_the_day_has_no_two_things_at_a_time():
