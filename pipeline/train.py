@@ -24,6 +24,7 @@ from flax import nnx
 
 import vgutils as vg
 from pipeline import checkpoints, ingest, scale
+from vgutils import errors
 from vgutils.training import accuracy, cross_entropy
 
 log = logging.getLogger("pipeline")
@@ -52,6 +53,11 @@ class Recipe:
     batch_size: int = 128
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "batch_size"):
+            errors.integer(name, getattr(self, name), minimum=1)
+        errors.integer("seed", self.seed, minimum=0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -60,6 +66,10 @@ class Plan:
     steps: int = 600
     save_every: int = 100
     keep: int = 3
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            errors.integer(name, value, minimum=1)
 
 
 @functools.cache
@@ -109,6 +119,9 @@ def train(
     plan: Plan = Plan(),
 ) -> tuple[Any, int]:
     """Train from the newest good checkpoint in `folder`, or from the start.
+
+    On all devices of one machine. Many hosts take the same step on the same batches (`build`,
+    `scale`), but who of them writes checkpoints is not settled here.
 
     Args:
         folder: Where the checkpoints are.
@@ -198,15 +211,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
     options = vars(parser.parse_args(arguments))
     try:
-        options["source"] = ingest.open_source(options["source"])
+        source = ingest.open_source(options["source"])
+        recipe = Recipe(**{name: options[name] for name in vars(Recipe())})
+        plan = Plan(**{name: options[name] for name in vars(Plan())})
     except ValueError as error:
         parser.error(str(error))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     log.setLevel(logging.INFO)
-    recipe = Recipe(**{name: options[name] for name in vars(Recipe())})
-    plan = Plan(**{name: options[name] for name in vars(Plan())})
     try:
-        model, _ = train(options["folder"], options["source"], recipe, plan)
+        model, _ = train(options["folder"], source, recipe, plan)
     except EXPECTED as error:
         print(f"pipeline: {error}", file=sys.stderr)
         return 1

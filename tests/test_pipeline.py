@@ -372,9 +372,14 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys):
     with checkpoints.locked(tmp_path):
         assert train.main(["--folder", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith("pipeline: another run is training in")
-    with pytest.raises(SystemExit):
-        train.main(["--source", "ftp://somewhere"])
-    assert "source must be digits:" in capsys.readouterr().err
+    for option, value, message in [
+        ("--source", "ftp://somewhere", "source must be digits:"),
+        ("--batch-size", "0", "batch_size must be at least 1, got 0"),
+        ("--save-every", "0", "save_every must be at least 1, got 0"),
+    ]:
+        with pytest.raises(SystemExit):
+            train.main([option, value])
+        assert message in capsys.readouterr().err
 
 
 # --- Kafka and S3 ---------------------------------------------------------------------------------
