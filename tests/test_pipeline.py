@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("grain")
 
+import vgutils as vg
 from pipeline import checkpoints, ingest, scale, train
 
 # Small, so that a run takes about a second; an epoch is 6.25 batches.
@@ -340,6 +341,15 @@ def test_a_bad_record_is_named(bad, message):
 def test_no_records_are_an_error():
     with pytest.raises(ingest.BadRecord, match="has no records"):
         ingest.check([])
+
+
+def test_the_digits_are_records():
+    digits = vg.datasets.digits()
+    source = ingest.open_source("digits:")
+    x, y = zip(*map(ingest.decode, source.read(20)), strict=True)
+    np.testing.assert_array_equal(x, digits.x_train[:20])
+    np.testing.assert_array_equal(y, digits.y_train[:20])
+    assert len(source.read()) == len(digits.y_train)
 
 
 @pytest.mark.parametrize(
