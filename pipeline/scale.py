@@ -6,14 +6,13 @@ the devices where it sees that the batch is split.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from vgutils.sweeps import place
 
 AXIS = "batch"
 
@@ -36,43 +35,9 @@ def split(tree: Any, over: Mesh) -> Any:
             raise ValueError(
                 f"the leading axis must be a multiple of the {over.size} devices, got {len(leaf)}"
             )
-    return _place(tree, NamedSharding(over, PartitionSpec(AXIS)))
+    return place(tree, NamedSharding(over, PartitionSpec(AXIS)))
 
 
 def copy(tree: Any, over: Mesh) -> Any:
     """Place arrays whole on each device."""
-    return _place(tree, NamedSharding(over, PartitionSpec()))
-
-
-def sweep(function: Callable[..., Any], *settings: Any, over: Mesh) -> Any:
-    """`vg.sweep` over the devices of all hosts, for any number of settings.
-
-    Where they do not divide by the devices, the last one is repeated, and its copies are dropped.
-
-    Args:
-        function: `function(*setting)` gives a pytree of arrays.
-        *settings: Pytrees of arrays, or of random keys, with one and the same leading axis.
-        over: The devices.
-
-    Returns:
-        What `function` gives, with the setting as a new leading axis, whole on every device.
-    """
-    count = len(jax.tree.leaves(settings)[0])
-    filled = count + -count % over.size
-    chosen = np.minimum(np.arange(filled), count - 1)
-
-    @partial(jax.jit, out_shardings=NamedSharding(over, PartitionSpec()))
-    def run(*settings: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf[:count], jax.vmap(function)(*settings))
-
-    return run(*split(jax.tree.map(lambda leaf: leaf[chosen], settings), over))
-
-
-def _place(tree: Any, sharding: NamedSharding) -> Any:
-    def place(leaf: Any) -> jax.Array:
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(place(jax.random.key_data(leaf)))
-        whole = np.asarray(leaf)
-        return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
-
-    return jax.tree.map(place, tree)
+    return place(tree, NamedSharding(over, PartitionSpec()))

@@ -35,11 +35,14 @@ FOUR = """
 import jax, jax.numpy as jnp
 import vgutils as vg
 assert len(jax.devices()) == 4
-for size, devices in [(8, 4), (6, 3), (5, 1)]:
-    settings = jnp.arange(float(size))
-    result = vg.sweep(lambda s: s**2, settings)
+placed, place = [], vg.sweeps.place
+vg.sweeps.place = lambda *given: placed.append(place(*given)) or placed[-1]
+for size, each in [(8, 2), (6, 2), (5, 2), (3, 1), (1, 1)]:
+    result = vg.sweep(lambda s: s**2, jnp.arange(float(size)))
     assert result.tolist() == [i**2 for i in range(size)]
-    assert len(result.sharding.device_set) == devices, (size, result.sharding)
+    shards = placed[-1][0].addressable_shards
+    assert [len(shard.data) for shard in shards] == [each] * 4, (size, shards)
+    assert len({shard.device for shard in shards}) == 4
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,6 +15,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 def sweep(function: Callable[..., Any], *settings: Any) -> Any:
     """Run `function` once for each setting: `vmap` over them, their axis split over the devices.
 
+    After `jax.distributed.initialize` the devices of all hosts take part, each of which makes the
+    same call.
+
     Args:
         function: `function(*setting)` gives a pytree of arrays. It is traced once, so what differs
             between settings must be arrays, not shapes or names.
@@ -21,7 +25,7 @@ def sweep(function: Callable[..., Any], *settings: Any) -> Any:
             is one.
 
     Returns:
-        What `function` gives, with the setting as a new leading axis.
+        What `function` gives, with the setting as a new leading axis, whole on every device.
 
     Raises:
         TypeError: `function` is not callable.
@@ -40,13 +44,32 @@ def sweep(function: Callable[..., Any], *settings: Any) -> Any:
         raise ValueError(
             f"settings must be arrays with one and the same leading axis, got shapes {shapes}"
         )
-    split = _over_devices(sizes.pop())
-    return jax.jit(jax.vmap(function))(*jax.device_put(settings, split))
+    count = sizes.pop()
+    devices = Mesh(np.array(jax.devices()), ("setting",))
+    # Where the settings do not divide by the devices, the last one is repeated, and then dropped.
+    chosen = np.minimum(np.arange(count + -count % devices.size), count - 1)
+
+    @partial(jax.jit, out_shardings=NamedSharding(devices, PartitionSpec()))
+    def run(*settings: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf[:count], jax.vmap(function)(*settings))
+
+    filled = jax.tree.map(lambda leaf: leaf[chosen], settings)
+    return run(*place(filled, NamedSharding(devices, PartitionSpec("setting"))))
 
 
-def _over_devices(size: int) -> NamedSharding:
-    """Split a leading axis over as many devices as divide it evenly."""
-    devices = jax.devices()
-    count = max(n for n in range(1, len(devices) + 1) if size % n == 0)
-    mesh = Mesh(np.array(devices[:count]), ("setting",))
-    return NamedSharding(mesh, PartitionSpec("setting"))
+def place(tree: Any, sharding: NamedSharding) -> Any:
+    """Put arrays, or random keys, on devices, those of other hosts included.
+
+    Args:
+        tree: A pytree of arrays, the whole of each on every host, which keeps its own part.
+        sharding: Which part belongs to which device.
+    """
+
+    def put(leaf: Any) -> jax.Array:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            keys = put(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(keys, impl=jax.random.key_impl(leaf))
+        whole = np.asarray(leaf)
+        return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
+
+    return jax.tree.map(put, tree)
