@@ -25,6 +25,7 @@ BOOK_TESTS = {
     "test_extensions.py",
     "test_notebooks.py",
     "test_pages.py",
+    "test_pipeline.py",
     "test_pdf.py",
     "test_project.py",
     "test_scale.py",
