@@ -88,9 +88,9 @@ function watchQuizzes() {
 function showProgress() {
   const kept = progressStore() ?? {};
   for (const link of chapterLinks()) {
-    link.querySelector(".vg-read")?.remove();
+    link.querySelector(".vg-ticked")?.remove();
     if (kept[pageOf(link.href)]?.read) {
-      const tick = element("span", { className: "vg-read", role: "img", textContent: " ✓" });
+      const tick = element("span", { className: "vg-ticked", role: "img", textContent: " ✓" });
       tick.setAttribute("aria-label", "read");
       link.append(tick);
     }

@@ -303,11 +303,11 @@ def test_progress_stays_in_the_browser(read, address):
     assert told.text_content() == (
         f"chapters read 1 of {whole}, exercises solved 1, quiz questions right 1 of {asked}."
     )
-    assert page.locator(".bd-sidebar-primary .vg-read").count() == 1
+    assert page.locator(".bd-sidebar-primary .vg-ticked").count() == 1
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Forget it").click()
     assert told.text_content().startswith(f"chapters read 0 of {whole}, exercises")
-    assert page.locator(".vg-read").count() == 0
+    assert page.locator(".vg-ticked").count() == 0
     page.goto(chapter)
     assert not page.get_by_label("I have read this chapter").is_checked()
 
