@@ -22,7 +22,7 @@ def printed(chromium_path, tmp_path_factory):
 def test_each_page_is_in_the_outline_and_has_its_words(printed):
     titles = [entry.title for entry in printed.outline]
     assert titles[0] == "Ledger of claims"
-    assert titles[1].endswith("Sigmoid derivatives")
+    assert titles[1].endswith("Sigmoid, tanh and the quarter myth")
     words = " ".join(sheet.extract_text() for sheet in printed.pages).split()
     assert len(words) > 2000
     assert {"Predict", "Summary"} <= set(words)
