@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-WINDOW = 256
+WINDOW, ALARM = 256, 4.0
 SIGNALS = ("brightness", "contrast", "confidence")
 
 

@@ -805,6 +805,9 @@ def test_slow_clients_are_cut_off_and_a_stop_loses_nothing(folder):
         later.sendall(b"GET /hea")
         inside.sendall(head(body) + body[:100])
         load = Load(port)
+        garbage = connect(port)
+        garbage.sendall(b"\x16\x03\x01 is TLS\r\n\r\n")
+        assert rest(garbage).startswith(b"HTTP/1.1 400")
         assert rest(first) == b""
         assert rest(later) == b""
         assert rest(inside).startswith(b"HTTP/1.1 408")
@@ -822,7 +825,7 @@ def test_slow_clients_are_cut_off_and_a_stop_loses_nothing(folder):
         late.sendall(body[100:])
         assert rest(late).startswith(b"HTTP/1.1 200")
         assert process.wait(20) == -signal.SIGTERM
-        for connection in (first, later, inside, late):
+        for connection in (garbage, first, later, inside, late):
             connection.close()
     assert not load.failures
     assert {answer.status_code for answer in load.answers} == {200}
@@ -866,3 +869,54 @@ def test_serving_needs_no_training_code():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
     )
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def look(*command: str | Path) -> None:
+    """Run a program on files of `service/`; where it is not installed, skip."""
+    beside = Path(sys.executable).parent
+    name = shutil.which(command[0], path=f"{beside}{os.pathsep}{os.environ['PATH']}")
+    if name is None:
+        pytest.skip(f"there is no {command[0]}")
+    done = subprocess.run(
+        [name, *command[1:]],
+        cwd=ROOT / "service",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+MANIFESTS = sorted((ROOT / "service/kubernetes").glob("*.yaml"))
+STYLE = "{extends: default, rules: {document-start: disable, line-length: {max: 110}}}"
+
+
+def test_the_image_is_made_as_it_should_be():
+    look("hadolint", "Dockerfile")
+
+
+def test_kubernetes_would_take_the_manifests():
+    assert [path.stem for path in MANIFESTS] == ["deployment", "hpa", "service"]
+    look("kubernetes-validate", "--strict", *MANIFESTS)
+
+
+def test_the_manifests_are_in_one_form():
+    look("yamllint", "--strict", "-d", STYLE, ".")
+
+
+def test_the_alerts_ring_when_they_should_and_only_then():
+    look("promtool", "check", "rules", "alerts.yaml")
+    look("promtool", "test", "rules", "alerts_test.yaml")
+
+
+def test_the_alerts_ask_for_what_there_is(client):
+    client.post(SINGLE, json=one())
+    rules = (ROOT / "service/alerts.yaml").read_text()
+    asked = set(re.findall(r"\bservice_\w+", rules))
+    there = set(re.findall(r"^service_\w+", client.get("/metrics").text, re.MULTILINE))
+    assert len(asked) == 5
+    assert asked <= there
+    assert f"abs(service_drift) > {drift.ALARM:g}" in rules
+    tried = (ROOT / "service/alerts_test.yaml").read_text()
+    for name in re.findall(r"alert: (\w+)", rules):
+        assert tried.count(f"alertname: {name}") >= 2
