@@ -26,10 +26,9 @@ from service.models import BATCHES, CLASSES, FEATURES, Model, Store
 log = logging.getLogger("service")
 
 LARGEST = 1e6
-"""A pixel's largest size, in standard deviations: far from where float32 overflows inside."""
-Pixel = Annotated[
-    float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST, le=LARGEST)
-]
+"""A pixel's largest size, in standard deviations: far from where float32 overflows inside. NaN is
+not within it either."""
+Pixel = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
 Example = Annotated[
     list[Pixel],
     Field(

@@ -526,6 +526,9 @@ def test_a_service_that_starts_on_a_bad_version_serves_the_one_before(copy):
     flip(copy / "00000001" / PROGRAM, 0.3)
     store.refresh()  # What is in memory is good.
     assert list(store.models) == ["00000001"]
+    shutil.rmtree(copy)
+    store.refresh()
+    assert list(store.models) == ["00000001"]
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -815,6 +818,7 @@ def test_slow_clients_are_cut_off_and_a_stop_loses_nothing(folder):
         late = connect(port)
         late.sendall(head(body) + body[:100])
         load.wait(len(load.answers) + 5)
+        signalled = time.monotonic()
         process.send_signal(signal.SIGTERM)
         ready = f"http://127.0.0.1:{port}/readyz"
         while httpx.get(ready).status_code == 200:
@@ -822,6 +826,7 @@ def test_slow_clients_are_cut_off_and_a_stop_loses_nothing(folder):
         load.stop()  # As a load balancer does.
         while listens(port):
             time.sleep(0.05)
+        assert time.monotonic() - signalled >= 0.7
         late.sendall(body[100:])
         assert rest(late).startswith(b"HTTP/1.1 200")
         assert process.wait(20) == -signal.SIGTERM
