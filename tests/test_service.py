@@ -811,6 +811,9 @@ def test_slow_clients_are_cut_off_and_a_stop_loses_nothing(folder):
         garbage = connect(port)
         garbage.sendall(b"\x16\x03\x01 is TLS\r\n\r\n")
         assert rest(garbage).startswith(b"HTTP/1.1 400")
+        greedy = connect(port)
+        greedy.sendall(head(b" " * 3_000_000))
+        assert rest(greedy).startswith(b"HTTP/1.1 413")
         assert rest(first) == b""
         assert rest(later) == b""
         assert rest(inside).startswith(b"HTTP/1.1 408")
@@ -830,7 +833,7 @@ def test_slow_clients_are_cut_off_and_a_stop_loses_nothing(folder):
         late.sendall(body[100:])
         assert rest(late).startswith(b"HTTP/1.1 200")
         assert process.wait(20) == -signal.SIGTERM
-        for connection in (garbage, first, later, inside, late):
+        for connection in (garbage, greedy, first, later, inside, late):
             connection.close()
     assert not load.failures
     assert {answer.status_code for answer in load.answers} == {200}
