@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve pdf lab test colab frameworks pipeline profile bench seeds mutate lint format clean
+.PHONY: help setup book serve pdf lab test colab frameworks pipeline service profile bench seeds mutate lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -37,6 +37,10 @@ frameworks: .venv/.ready .venv-frameworks/.ready  ## Compare gradients with PyTo
 
 pipeline: .venv/.ready  ## Train the example of pipeline/ from records to accuracy; it goes on after any kill
 	@$(RUN) -m pipeline.train
+
+service: .venv/.ready  ## Train if need be, export, and serve the model on http://127.0.0.1:8000
+	@$(RUN) -m service.export
+	@$(RUN) -m service
 
 profile: .venv/.ready  ## Show where the time of the last build went: chapters and their slowest cells
 	@$(RUN) tools/timings.py

@@ -29,6 +29,7 @@ BOOK_TESTS = {
     "test_pipeline.py",
     "test_project.py",
     "test_scale.py",
+    "test_service.py",
     "test_teaching.py",
     "test_tools.py",
 }
