@@ -106,6 +106,13 @@ def test_a_page_names_each_place_once_and_describes_each_picture(page):
         assert figure.find("figcaption").text.strip()
 
 
+@pytest.mark.parametrize("notebook", CHAPTERS)
+def test_figures_are_told_in_numbers(notebook):
+    """Only a drawing, which has no axes, may have none."""
+    figures = soup(f"{notebook.removesuffix('.ipynb')}.html").select("figure.vg-figure")
+    assert any(figure.select("figcaption details li") for figure in figures)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_is_light(page):
     assert (BOOK / page).stat().st_size <= 1.5e6

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from vgutils.descriptions import describe
 from vgutils.html import PALETTE, display_html, inline, power, slug, text
 
 COLORS = {
@@ -45,6 +46,11 @@ _STYLE = (
     "fill:var(--vg-ink)}"
     ".vg-figure figcaption{margin:.4rem auto 0;max-width:40rem;font-size:.9rem;font-weight:400;"
     "padding:0;color:var(--vg-soft);text-align:left}"
+    ".vg-figure details.vg-numbers{margin:.2rem 0 0;padding:0;border:0;background:none}"
+    ".vg-figure .vg-numbers summary{padding:0;font-size:.85rem;font-weight:400;cursor:pointer}"
+    ".vg-figure .vg-numbers :is(p,ul){margin:.3rem 0;font-size:.85rem}"
+    ".vg-figure .vg-numbers ul{padding-left:1.2rem}"
+    "@media print{.vg-figure .vg-numbers{display:none}}"
 )
 
 
@@ -168,9 +174,21 @@ def show(fig: Any, *, alt: str, caption: str, id: str | None = None) -> None:
         sys.modules["matplotlib.pyplot"].close(drawn)
     body = (
         f'<figure class="vg-figure" id="{html.escape(name)}">{picture}'
-        f"<figcaption>{inline(caption)}</figcaption></figure>"
+        f"<figcaption>{inline(caption)}{_in_numbers(drawn)}</figcaption></figure>"
     )
     display_html(body, f"[figure: {alt}]\n{caption}", style=_STYLE)
+
+
+def _in_numbers(fig: Any) -> str:
+    """The figure's long description, folded; nothing where a drawing holds no numbers."""
+    parts = "".join(
+        f"<p>{html.escape(axes)}</p><ul>"
+        + "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+        + "</ul>"
+        for axes, sentences in describe(fig)
+    )
+    summary = "<summary>The figure in numbers</summary>"
+    return f'<details class="vg-numbers">{summary}{parts}</details>' if parts else ""
 
 
 def to_svg(fig: Any, *, alt: str, name: str) -> str:
