@@ -1,9 +1,17 @@
-"""Where the browser is that draws and prints pages."""
+"""The browser that draws and prints pages, and the built book opened in it."""
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+from toc import repository
 
 
 def chromium() -> str:
@@ -22,3 +30,64 @@ def chromium() -> str:
             "No Chromium on this machine: install it, or set CHROMIUM to its path"
         )
     return path
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A browser without a window, as long as it is needed."""
+    with sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=chromium(), args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+def home() -> str:
+    """The public address of the book, with a slash at its end."""
+    owner, project = repository().split("/")
+    return f"https://{owner}.github.io/{project}/"
+
+
+def opened(browser: Browser, names: Sequence[str], folder: Path) -> Iterator[Page]:
+    """Open pages of the built book one after the other, as they are printed.
+
+    Each has its public address, yet comes from a folder, and nothing comes from the network.
+
+    Args:
+        browser: From `launched`.
+        names: Pages of the book, such as `chapters/1_problem/sigmoid`.
+        folder: Where their HTML is.
+
+    Yields:
+        The page, its formulas set; the same object each time.
+
+    Raises:
+        SystemExit: The book was not built.
+    """
+    if not (folder / "index.html").exists():
+        raise SystemExit("There is no book yet: make book")
+
+    def answer(route: Route) -> None:
+        path = folder / urlsplit(route.request.url.removeprefix(home())).path
+        if route.request.url.startswith(home()) and path.is_file():
+            kind = mimetypes.guess_type(path.name)[0]
+            route.fulfill(path=path, content_type=kind)
+        else:
+            route.abort()
+
+    page = browser.new_page(color_scheme="light")
+    page.emulate_media(media="print")
+    page.route("**/*", answer)
+    for name in names:
+        page.goto(f"{home()}{name}.html", wait_until="load")
+        if page.locator(".math").count():
+            page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
+            page.evaluate("MathJax.startup.promise")
+        yield page
+    page.close()
+
+
+def title(page: Page) -> str:
+    """The title of a page of the book, without the book's own."""
+    return page.title().split(" — ")[0]

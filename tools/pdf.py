@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 import io
-import mimetypes
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import browser
-from playwright.sync_api import Page, PdfMargins, Route, sync_playwright
+from playwright.sync_api import PdfMargins
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import ArrayObject, DictionaryObject, NameObject
-from toc import ROOT, pages, repository
+from toc import ROOT, pages
 
 FOOTER = (
     '<div style="font: 8px sans-serif; width: 100%; text-align: center; color: #556070">'
@@ -34,36 +32,18 @@ MARGIN: PdfMargins = {
 }
 
 
-def printed(names: Sequence[str], folder: Path, home: str) -> Iterator[tuple[str, Any]]:
+def printed(names: Sequence[str], folder: Path) -> Iterator[tuple[str, Any]]:
     """Print pages, one after the other.
 
     Args:
         names: Pages of the book, such as `chapters/1_problem/sigmoid`.
         folder: Where their HTML is.
-        home: The public address that it stands for, with a slash at its end.
 
     Yields:
         The title of a page, and what Chromium printed as a `PdfReader`.
     """
-
-    def answer(route: Route) -> None:
-        path = folder / urlsplit(route.request.url.removeprefix(home)).path
-        if route.request.url.startswith(home) and path.is_file():
-            kind = mimetypes.guess_type(path.name)[0]
-            route.fulfill(path=path, content_type=kind)
-        else:
-            route.abort()
-
-    with sync_playwright() as started:
-        launched = started.chromium.launch(
-            executable_path=browser.chromium(), args=["--no-sandbox"]
-        )
-        page = launched.new_page(color_scheme="light")
-        page.route("**/*", answer)
-        for name in names:
-            page.goto(f"{home}{name}.html", wait_until="load")
-            _settle(page)
-            title = page.title().split(" — ")[0]
+    with browser.launched() as chromium:
+        for page in browser.opened(chromium, names, folder):
             sheet = page.pdf(
                 format="A4",
                 margin=MARGIN,
@@ -72,16 +52,7 @@ def printed(names: Sequence[str], folder: Path, home: str) -> Iterator[tuple[str
                 footer_template=FOOTER,
                 print_background=True,
             )
-            yield title, PdfReader(io.BytesIO(sheet))
-        launched.close()
-
-
-def _settle(page: Page) -> None:
-    """Wait until formulas are set; they are far more than a page shows at first."""
-    page.emulate_media(media="print", color_scheme="light")
-    if page.locator(".math").count():
-        page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
-        page.evaluate("MathJax.startup.promise")
+            yield browser.title(page), PdfReader(io.BytesIO(sheet))
 
 
 def join(parts: Sequence[tuple[str, str, Any]], home: str) -> PdfWriter:
@@ -118,18 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "_build" / "book.pdf")
     parser.add_argument("pages", nargs="*", help="such as ledger; all if not given")
     options = parser.parse_args(arguments)
-    if not (options.book / "index.html").exists():
-        raise SystemExit("There is no book yet: make book")
-    owner, project = repository().split("/")
-    home = f"https://{owner}.github.io/{project}/"
     names = options.pages or pages()
     parts = []
-    for name, (title, reader) in zip(
-        names, printed(names, options.book, home), strict=True
-    ):
+    for name, (title, reader) in zip(names, printed(names, options.book), strict=True):
         print(f"  {title}: {len(reader.pages)} pages", flush=True)
         parts.append((name, title, reader))
-    whole = join(parts, home)
+    whole = join(parts, browser.home())
     beside = options.out.with_suffix(".part")
     whole.write(beside)
     beside.replace(options.out)
