@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,12 @@ class Server(uvicorn.Server):
         loop.call_soon_threadsafe(loop.call_later, self.drain, stop, sig, frame)
 
 
+def stop_with_input() -> None:
+    """Ask this process to stop when standard input ends: who held its other end is gone."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal comes."""
     parser = argparse.ArgumentParser(
@@ -45,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     option("--drain", type=float, default=0.0, help="seconds from a signal to the stop")
     option("--seconds", type=float, default=LIMITS.seconds, help="for one request")
     option("--in-flight", type=int, default=LIMITS.in_flight, help="at a time")
+    option("--attached", action="store_true", help="stop when standard input ends")
     options = parser.parse_args(arguments)
+    if options.attached:
+        threading.Thread(target=stop_with_input, daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     logging.getLogger("service").setLevel(logging.INFO)
     limits = Limits(seconds=options.seconds, in_flight=options.in_flight)

@@ -711,6 +711,7 @@ def serving(folder: Path, *options: str):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     process = subprocess.Popen(
         [*command, *options],
+        stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -725,6 +726,7 @@ def serving(folder: Path, *options: str):
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stderr.close()
 
 
@@ -852,6 +854,15 @@ def test_killed_under_load_it_comes_back_and_no_answer_was_wrong(folder):
     assert {answer.status_code for answer in load.answers} == {200}
     assert {answer.text for answer in load.answers} == {again.text}
     assert right(2, images(1), [again.json()])
+
+
+@pytest.mark.slow
+def test_attached_it_stops_with_whoever_started_it(folder):
+    """However that one ends: the system closes its end of the pipe."""
+    with serving(folder, "--attached") as (process, port):
+        assert listens(port)
+        process.stdin.close()
+        assert process.wait(20) == -signal.SIGTERM
 
 
 # --- what it is made of ---------------------------------------------------------------------------
