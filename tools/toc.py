@@ -16,8 +16,26 @@ def pages(root: Path = ROOT) -> list[str]:
     Args:
         root: The book's folder.
     """
-    listed = map(str, parse_toc_yaml(root / "_toc.yml"))
-    return [name.removesuffix(".ipynb").removesuffix(".md") for name in listed]
+    return [_bare(str(name)) for name in parse_toc_yaml(root / "_toc.yml")]
+
+
+def parts(root: Path = ROOT) -> list[tuple[str, list[str]]]:
+    """The parts of `_toc.yml`: their captions, empty for those without, and their pages.
+
+    The first page of the book is in none of them.
+
+    Args:
+        root: The book's folder.
+    """
+    found = parse_toc_yaml(root / "_toc.yml").root.subtrees
+    return [
+        (part.caption or "", [_bare(str(item)) for item in part.items])
+        for part in found
+    ]
+
+
+def _bare(name: str) -> str:
+    return name.removesuffix(".ipynb").removesuffix(".md")
 
 
 def notebooks(root: Path = ROOT) -> list[Path]:
