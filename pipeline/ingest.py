@@ -56,6 +56,24 @@ class Digits:
 
 
 @dataclass(frozen=True)
+class File:
+    """A file of records, one after the other."""
+
+    path: str
+
+    def read(self, limit: int | None = None) -> list[bytes]:
+        """As in `Source`."""
+        try:
+            with open(self.path, "rb") as file:
+                return _records(file.read())[:limit]
+        except OSError as error:
+            raise SourceUnavailable(f"{self}: {error.strerror}") from error
+
+    def __str__(self) -> str:
+        return f"file:{self.path}"
+
+
+@dataclass(frozen=True)
 class Kafka:
     """One partition of a topic: a log, read from its start to its end as of now.
 
@@ -139,9 +157,7 @@ class S3:
                     if limit is not None and len(records) >= limit:
                         return records[:limit]
                     found = client.get_object(Bucket=self.bucket, Key=item["Key"])
-                    whole = found["Body"].read()
-                    starts = range(0, len(whole), RECORD_BYTES)
-                    records += [whole[at : at + RECORD_BYTES] for at in starts]
+                    records += _records(found["Body"].read())
         except (BotoCoreError, ClientError) as error:
             raise SourceUnavailable(f"{self}: {error}") from error
         return records[:limit]
@@ -151,7 +167,10 @@ class S3:
 
 
 def open_source(url: str) -> Source:
-    """The source that an address names: `digits:`, `kafka://server:port/topic`, `s3://bucket/prefix`.
+    """The source of an address.
+
+    Args:
+        url: `digits:`, `file:path`, `kafka://server:port/topic` or `s3://bucket/prefix`.
 
     Raises:
         ValueError: Another kind of address, or one without its parts.
@@ -160,13 +179,22 @@ def open_source(url: str) -> Source:
     place, path = parts.netloc, parts.path.lstrip("/")
     if parts.scheme == "digits" and not place + path:
         return Digits()
+    if parts.scheme == "file" and parts.path and not place:
+        return File(parts.path)
     if parts.scheme == "kafka" and place and path:
         return Kafka(place, path)
     if parts.scheme == "s3" and place:
         return S3(place, path)
     raise ValueError(
-        f"source must be digits:, kafka://server:port/topic or s3://bucket/prefix, got {url!r}"
+        "source must be digits:, file:path, kafka://server:port/topic or s3://bucket/prefix, "
+        f"got {url!r}"
     )
+
+
+def _records(whole: bytes) -> list[bytes]:
+    """Records that were written one after the other."""
+    starts = range(0, len(whole), RECORD_BYTES)
+    return [whole[at : at + RECORD_BYTES] for at in starts]
 
 
 def encode(x: np.ndarray, y: int) -> bytes:

@@ -140,7 +140,7 @@ def train(
     """
     with checkpoints.locked(folder):
         graph, state, update = build(recipe)
-        same = {"recipe": dataclasses.asdict(recipe), "arrays": _shapes(flat(state))}
+        same = identity(recipe, state)
         found = checkpoints.latest(folder, flat(state), same)
         about = found[1] if found else {}
         records = source.read(about.get("records"))
@@ -166,6 +166,12 @@ def train(
     return nnx.merge(graph, state["weights"]), start
 
 
+def identity(recipe: Recipe, state: State) -> dict[str, Any]:
+    """What a checkpoint says of itself, and must say to be one of this training."""
+    arrays = {k: f"{leaf.dtype}{list(leaf.shape)}" for k, leaf in flat(state).items()}
+    return {"recipe": dataclasses.asdict(recipe), "arrays": arrays}
+
+
 def flat(state: State) -> checkpoints.Arrays:
     """The arrays of a state by name, on the host."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
@@ -187,10 +193,6 @@ def digest(state: Any) -> str:
     return whole.hexdigest()
 
 
-def _shapes(arrays: checkpoints.Arrays) -> dict[str, str]:
-    return {name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in arrays.items()}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, then say how well the held-out digits are read."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -198,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--source",
         default="digits:",
-        help="digits: (the default), kafka://server:port/topic or s3://bucket/prefix",
+        help="digits: (the default), file:path, kafka://server:port/topic or s3://bucket/prefix",
     )
     for kind in (Recipe, Plan):
         for field in dataclasses.fields(kind):

@@ -352,11 +352,25 @@ def test_the_digits_are_records():
     assert len(source.read()) == len(digits.y_train)
 
 
+def test_a_file_is_a_source(tmp_path):
+    path = tmp_path / "records"
+    source = ingest.open_source(f"file:{path}")
+    with pytest.raises(ingest.SourceUnavailable, match=f"file:{path}: No such file"):
+        source.read()
+    path.write_bytes(b"".join(records(3)))
+    assert source.read() == records(3)
+    assert source.read(2) == records(2)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ingest.BadRecord, match="record 2 must have"):
+        ingest.check(source.read())
+
+
 @pytest.mark.parametrize(
-    "url", ["", "digits:3", "kafka://host", "s3:bucket", "ftp://a/b"]
+    "url",
+    ["", "digits:3", "file:", "file://a/b", "kafka://host", "s3:bucket", "ftp://a/b"],
 )
 def test_an_address_that_is_none_is_named(url):
-    with pytest.raises(ValueError, match="source must be digits:, kafka://"):
+    with pytest.raises(ValueError, match="source must be digits:, file:path, kafka://"):
         ingest.open_source(url)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -762,9 +764,10 @@ def rest(connection: socket.socket) -> bytes:
 class Load:
     """Clients in threads that ask without pause until told to stop, or until one ask fails."""
 
-    def __init__(self, port: int, count: int = 3) -> None:
+    def __init__(self, port: int, count: int = 3, bodies: Sequence = ()) -> None:
         self.answers: list[httpx.Response] = []
         self.failures: list[Exception] = []
+        self.bodies = itertools.cycle(bodies or [one()])
         self.done = threading.Event()
         self.url = f"http://127.0.0.1:{port}{SINGLE}"
         self.threads = [threading.Thread(target=self._ask) for _ in range(count)]
@@ -775,7 +778,8 @@ class Load:
         with httpx.Client(timeout=20) as client:
             while not self.done.is_set():
                 try:
-                    self.answers.append(client.post(self.url, json=one()))
+                    answer = client.post(self.url, json=next(self.bodies))
+                    self.answers.append(answer)
                 except httpx.TransportError as error:
                     self.failures.append(error)
                     return
