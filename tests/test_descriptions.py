@@ -86,6 +86,14 @@ def test_names_on_an_axis_are_used():
     assert sentences(fig) == ["loss: SGD 0.3, Adam 0.5."]
 
 
+def test_a_line_over_names():
+    fig, ax = vg.subplots()
+    ax.plot(["down1", "down2", "up1"], [1, 3, 2], label="skips")
+    assert sentences(fig) == [
+        "skips: from 1 at down1 to 2 at up1; lowest 1 at down1, highest 3 at down2."
+    ]
+
+
 def test_many_are_told_together():
     fig, ax = vg.subplots()
     ax.bar(range(MOST + 1), range(MOST + 1))

@@ -84,7 +84,7 @@ def _contents(ax: Any) -> Iterator[str]:
 
 
 def _course(ax: Any, line: Any) -> str:
-    x, y = (np.asarray(part, float) for part in line.get_data())
+    x, y = (np.asarray(part, float) for part in line.get_data(orig=False))
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
     if not len(y):
@@ -109,12 +109,14 @@ def _edge_to_edge(ax: Any, line: Any, upright: bool) -> str:
     name = line.get_label()
     name = "A line" if name.startswith("_") else f"{name}, a line"
     if upright:
-        return f"{name} at {_place(ax.xaxis, line.get_xdata()[0])}, from bottom to top."
-    return f"{name} at {number(line.get_ydata()[0])}, from left to right."
+        return f"{name} at {_place(ax.xaxis, line.get_xdata(orig=False)[0])}, from bottom to top."
+    return f"{name} at {number(line.get_ydata(orig=False)[0])}, from left to right."
 
 
 def _together(lines: list[Any]) -> str:
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in lines])
+    values = np.concatenate(
+        [np.asarray(line.get_ydata(orig=False), float) for line in lines]
+    )
     return f"{len(lines)} lines without a name, {_range(values)}."
 
 
