@@ -86,6 +86,15 @@ def test_names_on_an_axis_are_used():
     assert sentences(fig) == ["loss: SGD 0.3, Adam 0.5."]
 
 
+def test_zero_after_a_sum_of_steps_is_zero():
+    fig, ax = vg.subplots()
+    ax.plot([-0.3, 0.1 + 0.2 - 0.3, 0.3], [0, 1, 0], label="peak")
+    assert sentences(fig)[0].endswith("highest 1 at 0.")
+    fig, ax = vg.subplots()
+    ax.loglog([1e-12, 1], [1, 2], label="far down")
+    assert sentences(fig) == ["far down: rises from 1 at 10⁻¹² to 2 at 1."]
+
+
 def test_a_line_over_names():
     fig, ax = vg.subplots()
     ax.plot(["down1", "down2", "up1"], [1, 3, 2], label="skips")

@@ -40,7 +40,7 @@ def describe(fig: Any) -> list[tuple[str, list[str]]]:
 
 def _axes(ax: Any) -> str:
     title = ax.get_title() or ax.get_title("left")
-    parts = [f"{title}."] if title else []
+    parts = [f"{title[0].upper()}{title[1:]}."] if title else []
     if ax.axison:
         box = ax.dataLim
         parts.append(_axis("Across", ax.xaxis, box.intervalx))
@@ -163,4 +163,7 @@ def _place(axis: Any, value: float) -> str:
 
     formatter = axis.get_major_formatter()
     named = isinstance(formatter, ticker.FuncFormatter | category.StrCategoryFormatter)
+    linear = axis.get_scale() != "log"
+    if linear and abs(value) < 1e-9 * np.ptp(axis.get_view_interval()):
+        value = 0.0  # What is left of zero after a sum of steps.
     return (named and formatter(value)) or number(float(value))
