@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve pdf slides lab test colab frameworks pipeline service profile bench seeds mutate lint format clean
+.PHONY: help setup book serve pdf epub slides lab test colab frameworks pipeline service profile bench seeds mutate lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -22,6 +22,9 @@ serve: book  ## Build the book and show it on a local web server
 
 pdf: book  ## Print the whole book into _build/book.pdf (needs Chromium)
 	@$(RUN) tools/pdf.py
+
+epub: book  ## Bind the whole book as _build/book.epub (needs Chromium)
+	@$(RUN) tools/epub.py
 
 slides: book  ## Make slides of every part in _build/slides (needs Chromium)
 	@$(RUN) tools/slides.py
