@@ -14,7 +14,6 @@ logged and stands in the manifest. The new version's drift is measured against n
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import logging
 import math
@@ -70,11 +69,20 @@ FAILURES = (NotYet, Unreachable, models.Refused, *train.EXPECTED)
 class Plan:
     """When to act, and how much to train."""
 
-    every: float = 10.0  # Seconds between two looks.
-    lasts: int = 6  # Looks in a row beyond the alarm.
-    steps: int = 300  # Of training.
-    at_least: int = 200  # Labelled new records.
-    patience: float = 60.0  # Seconds for the service to take a version up.
+    every: float = 10.0
+    lasts: int = 6
+    steps: int = 300
+    at_least: int = 200
+    patience: float = 60.0
+
+
+HELP = {
+    "every": "seconds between two looks",
+    "lasts": "looks in a row beyond the alarm",
+    "steps": "of training",
+    "at_least": "labelled new records that are needed",
+    "patience": "seconds for the service to take a version up",
+}
 
 
 @dataclass(frozen=True)
@@ -345,16 +353,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "2 wrong options; 3 what was trained is worse.",
     )
     option, build = parser.add_argument, Path("_build")
-    option("--new", required=True, help="labelled records: file:, kafka: or s3:")
+    option("--new", required=True, help="labelled records: file:path, kafka:… or s3:…")
     option("--old", default="digits:", help="the records of the first training")
     option("--service", default="http://127.0.0.1:8000", help="its address")
     option("--models", type=Path, default=build / "models", help="the versions")
     option("--checkpoints", type=Path, default=build / "pipeline", help="to go on from")
     option("--retrained", type=Path, default=build / "retrained", help="checkpoints")
     option("--once", action="store_true", help="stop after one alarm")
-    for field in dataclasses.fields(Plan):
-        name, kind = f"--{field.name.replace('_', '-')}", type(field.default)
-        option(name, type=kind, default=field.default, help="see Plan")
+    for name, default in vars(Plan()).items():
+        flag = f"--{name.replace('_', '-')}"
+        option(flag, type=type(default), default=default, help=HELP[name])
     options = vars(parser.parse_args(arguments))
     try:
         new, old = (ingest.open_source(options.pop(name)) for name in ("new", "old"))
