@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import handout
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 from toc import notebooks
 
 from vgutils import theory
@@ -84,6 +86,36 @@ def test_handouts_are_written_where_the_page_says(tmp_path, capsys):
     assert (tmp_path / command[1]).exists()
     assert capsys.readouterr().out.strip() == str(tmp_path / command[1])
     assert f"`_build/handouts/{command[1]}`" in TEACHING
+
+
+def test_the_key_has_every_exercise_and_its_solution(chromium):
+    name = "chapters/1_problem/sigmoid"
+    key = BeautifulSoup(handout.key(chromium, [name], BOOK), "html.parser")
+    assert [part.text for part in key.find_all("h2")] == ["The problem"]
+    page = BeautifulSoup((BOOK / f"{name}.html").read_text("utf-8"), "html.parser")
+    asked = [title.next for title in page.select("#exercises h3")]
+    assert [title.text for title in key.find_all("h4")] == asked
+    answers = " ".join(answer.text for answer in key.select(".solution"))
+    for solution in page.select("#exercises .tag_solution pre"):
+        assert solution.text.strip() in answers
+    assert len(key.select(".solution")) == len(
+        page.select("#exercises .tag_solution, #exercises section > details:has(> p)")
+    ) - len([hint for hint in page.select("summary") if "Hint" in hint.text])
+    assert not key.select("details, link, script")
+    assert "Hint 1" not in key.text
+    assert "Not attempted" not in key.text
+    assert key.select("mjx-container")
+
+
+def test_the_key_is_written_where_the_page_says(tmp_path, monkeypatch, capsys):
+    assert ".venv/bin/python tools/handout.py --key\n" in TEACHING
+    assert "`_build/key.html`" in TEACHING
+    monkeypatch.setattr(handout, "key", lambda chromium, names, folder: names[0])
+    monkeypatch.setattr(handout.browser, "launched", contextlib.nullcontext)
+    target = tmp_path / "key.html"
+    assert handout.main(["--key", "--out", str(target), str(CHAPTERS[0])]) == 0
+    assert target.read_text("utf-8") == NAMES[0].removesuffix(".ipynb")
+    assert capsys.readouterr().out.strip() == str(target)
 
 
 # --- the cheat sheet ------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from toc import ROOT, notebooks
 # What needs the environment of the book: its builder, its pages, a browser.
 BOOK_TESTS = {
     "test_build.py",
+    "test_epub.py",
     "test_evidence.py",
     "test_extensions.py",
     "test_notebooks.py",
@@ -30,6 +31,7 @@ BOOK_TESTS = {
     "test_project.py",
     "test_scale.py",
     "test_service.py",
+    "test_slides.py",
     "test_teaching.py",
     "test_tools.py",
 }

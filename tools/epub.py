@@ -80,13 +80,15 @@ def take(
         folder: Where their HTML is.
     """
     clean = (HERE / "epub.js").read_text("utf-8")
-    chapters, rules = [], [(folder / "_static" / "pygments.css").read_text("utf-8")]
+    chapters: list[Chapter] = []
+    rules: list[str] = []
     for name, page in zip(names, browser.opened(chromium, names, folder), strict=True):
         title, content, styles = page.evaluate(clean)
         chapters.append(Chapter(name, title, alphabets(plain_colours(content))))
         rules += map(plain_colours, styles)
-    rules.append((HERE / "epub.css").read_text("utf-8"))
-    return chapters, "\n".join(dict.fromkeys(rules))
+    code = (folder / "_static" / "pygments.css").read_text("utf-8")
+    own = (HERE / "epub.css").read_text("utf-8")
+    return chapters, "\n".join(dict.fromkeys([code, *rules, own]))
 
 
 def plain_colours(text: str) -> str:

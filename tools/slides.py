@@ -88,7 +88,10 @@ def chapter_slides(article: Article) -> Iterator[Slide]:
     for summary in body.select("#summary"):
         yield Slide(title, "text", "Summary", _children(summary))
     for sheet in exercises(article):
-        for extra in sheet.select("details, .tag_solution, .cell_output"):
+        # What is said after a solution gives it away.
+        for extra in sheet.select(
+            "details, .cell_output, .tag_solution, .tag_solution ~ *"
+        ):
             extra.decompose()
         yield Slide(title, "exercise", _heading(sheet.h3), _children(sheet))
 
