@@ -162,7 +162,7 @@ def test_keys_and_clicks_lead_from_slide_to_slide(show):
 
 def test_an_explorable_can_be_turned_and_does_not_turn_the_page(show):
     page = show()
-    slider = page.locator(".vg-explore input[type=range]").last
+    slider = page.locator(".vg-explore input[type=range]").first
     slider.focus()
     before = page.evaluate(HERE)
     told = page.locator(".vg-explore .vg-read").last.text_content()
