@@ -194,7 +194,8 @@ async def _execute_one(path: Path, folder: Path, specs: KernelSpecManager) -> Ex
     ) as error:  # A kernel that dies or hangs is a failure of this notebook only.
         failure = Failure(f"{type(error).__name__}: {error}")
     finally:
-        if client.kc is not None:  # Or its heartbeat goes on, at a port that others take.
+        # Otherwise its heartbeat goes on, at a port that others take.
+        if client.kc is not None:
             client.kc.stop_channels()
         if manager.has_kernel:
             cpu = _cpu_seconds(manager)
