@@ -1,6 +1,6 @@
 """What the probe costs: an instrumented training step over the bare one.
 
-`python benchmarks/probe_overhead.py` prints it, and what PyTorch's hooks cost if PyTorch is there.
+`python benchmarks/probe_overhead.py` prints it, and PyTorch's step and hooks if PyTorch is there.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import hooks
 import jax
 import optax
+from beside import MISSING, Work, pytorch
 from flax import nnx
 from timing import ratio
 
@@ -50,31 +50,50 @@ def training_step(
     return lambda: step(weights, sinks)
 
 
+def steps(depth: int, width: int) -> tuple[Callable, Callable]:
+    """The probed step and the bare one, of one network."""
+    model = vg.MLP(784, width, depth, 10, "tanh", rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (BATCH, 784))
+    batch = (x, jax.random.randint(jax.random.key(1), (BATCH,), 0, 10))
+    return (
+        training_step(model, batch, probed=True),
+        training_step(model, batch, probed=False),
+    )
+
+
 def overheads() -> Iterator[tuple[str, float]]:
-    """A name and the ratio, for each shape of network."""
+    """A name and the ratio of the probed step over the bare one, for each shape of network."""
     for depth, width in SHAPES:
-        model = vg.MLP(784, width, depth, 10, "tanh", rngs=nnx.Rngs(0))
-        x = jax.random.normal(jax.random.key(0), (BATCH, 784))
-        batch = (x, jax.random.randint(jax.random.key(1), (BATCH,), 0, 10))
-        probed, bare = (
-            training_step(model, batch, probed=flag) for flag in (True, False)
-        )
+        probed, bare = steps(depth, width)
         # Short steps are disturbed more: as many seconds for each shape, about.
         repeats = max(15, 3000 // depth)
         yield f"depth {depth:,} width {width}", ratio(probed, bare, repeats)
 
 
+def in_pytorch(work: Work) -> Iterator[tuple[str, float, float]]:
+    """A name, PyTorch's bare step over ours, and its step with hooks over its bare one."""
+    for depth, width in SHAPES:
+        _, ours = steps(depth, width)
+        bare, hooked = (
+            work("step", depth=depth, width=width, batch=BATCH, hooked=hooked)
+            for hooked in (False, True)
+        )
+        repeats = max(5, 300 // depth)
+        name = f"depth {depth:,} width {width}"
+        yield name, ratio(bare, ours, repeats), ratio(hooked, bare, repeats)
+
+
 def main() -> None:
-    """Print a line for each shape: the probe's ratio, then that of PyTorch's hooks."""
+    """Print a line for each shape: the probe's ratio, then those of PyTorch."""
     for name, cost in overheads():
         print(f"{cost:5.2f}  step with probe over bare, {name}", flush=True)
-    try:
-        for name, cost in hooks.overheads(SHAPES, BATCH):
-            print(
-                f"{cost:5.2f}  PyTorch, step with hooks over bare, {name}", flush=True
-            )
-    except ModuleNotFoundError as missing:
-        print(f"PyTorch is not here ({missing}); {hooks.__doc__.splitlines()[-1]}")
+    with pytorch() as work:
+        if work is None:
+            print(f"PyTorch: {MISSING}")
+            return
+        for name, bare, hooked in in_pytorch(work):
+            print(f"{bare:5.2f}  PyTorch's bare step over ours, {name}")
+            print(f"{hooked:5.2f}  PyTorch, with hooks over bare, {name}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,15 @@
-"""What a sweep costs: a loop over 64 networks and their steps, over one program for all."""
+"""What a sweep costs: a loop over 64 networks and their steps, over one program for all.
+
+The loop is ours, of jitted steps, or PyTorch's, of eager ones.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import optax
+from beside import Work
 from flax import nnx
 from timing import ratio
 
@@ -12,11 +18,34 @@ import vgutils as vg
 NETWORKS, STEPS, BATCH = 64, 100, 32
 
 
+def networks() -> tuple[list[vg.MLP], jax.Array, jax.Array]:
+    """Small tanh networks, and what they learn."""
+    x = jax.random.normal(jax.random.key(0), (256, 16))
+    models = [vg.MLP(16, 16, 4, 2, rngs=nnx.Rngs(seed)) for seed in range(NETWORKS)]
+    return models, x, (x[:, 0] > 0).astype(int)
+
+
+def one_program() -> Callable[[], jax.Array]:
+    """All steps of all networks by `train_seeds`."""
+    models, x, y = networks()
+    optimizer = optax.sgd(0.1)
+
+    def together() -> jax.Array:
+        options = {"steps": STEPS, "batch_size": BATCH}
+        return vg.train_seeds(models, optimizer, x, y, **options)[1].loss  # type: ignore[arg-type]
+
+    return together
+
+
+def eager_over_one_program(work: Work) -> float:
+    """Seconds of PyTorch's loop over those of `train_seeds`: networks a second, ours over its."""
+    eager = work("sweep", networks=NETWORKS, steps=STEPS, batch=BATCH)
+    return ratio(eager, one_program(), repeats=3)
+
+
 def loop_over_one_program() -> float:
     """Seconds of a loop that calls one jitted step at a time, over those of `train_seeds`."""
-    x = jax.random.normal(jax.random.key(0), (256, 16))
-    y = (x[:, 0] > 0).astype(int)
-    models = [vg.MLP(16, 16, 4, 2, rngs=nnx.Rngs(seed)) for seed in range(NETWORKS)]
+    models, x, y = networks()
     optimizer = optax.sgd(0.1)
     graphdef = nnx.graphdef(models[0])
 
@@ -41,8 +70,4 @@ def loop_over_one_program() -> float:
                 losses.append(value)
         return losses
 
-    def together() -> jax.Array:
-        options = {"steps": STEPS, "batch_size": BATCH}
-        return vg.train_seeds(models, optimizer, x, y, **options)[1].loss  # type: ignore[arg-type]
-
-    return ratio(loop, together, repeats=3)
+    return ratio(loop, one_program(), repeats=3)
