@@ -114,7 +114,9 @@ def test_an_alarm_under_load_ends_in_a_better_version_and_no_request_is_lost(
     assert told[0].startswith("alarm: version 00000001, |z| ")
     assert told[-2:] == ["version 00000002 is published", "version 00000002 serves"]
 
-    about = models.load(place.models / version).about["retrained"]
+    manifest = models.load(place.models / version).about
+    assert manifest["drift"]["count"] == 250  # The last quarter of the new records.
+    about = manifest["retrained"]
     before, after = about["right"]["new"]
     assert after > before + 0.2
     assert min(about["gradient"]) > 2
@@ -132,7 +134,14 @@ def test_an_alarm_under_load_ends_in_a_better_version_and_no_request_is_lost(
 
 
 def test_a_retraining_goes_on_from_the_last_and_says_where_it_began(place, monkeypatch):
+    learn, learned = redeploy.learn, []
+
+    def noting(state, update, records, *rest):
+        learned.extend(records)
+        return learn(state, update, records, *rest)
+
     monkeypatch.setattr(redeploy, "gate", lambda *_: {})
+    monkeypatch.setattr(redeploy, "learn", noting)
     for _ in range(2):
         redeploy.renew(place, replace(PLAN, steps=5), published(place)[-1])
     about = [models._read(path)[0] for path in models.versions(place.models)]
@@ -140,6 +149,9 @@ def test_a_retraining_goes_on_from_the_last_and_says_where_it_began(place, monke
     assert [path.name for path in sorted(place.retrained.glob("0*"))] == [
         *("00000205", "00000210")
     ]
+    new = place.new.read()
+    assert set(new[:750]) <= set(learned)  # Beside the old ones,
+    assert not set(new[750:]) & set(learned)  # and without those held out.
 
 
 def test_what_reads_held_out_records_worse_is_not_published(place, caplog):
@@ -289,21 +301,23 @@ def test_it_waits_for_the_service_and_does_not_try_the_same_alarm_twice(
         codes.append(redeploy.watch(place, plan, stop))
 
     with caplog.at_level(logging.INFO, "service"):
-        thread = threading.Thread(target=watch)
+        thread = threading.Thread(target=watch, daemon=True)
         thread.start()
-        until(lambda: said(caplog))
-        time.sleep(0.1)
-        kind.z = -5.0
-        start()
-        until(lambda: len(tried) == 2)  # What was missing may have come.
-        time.sleep(0.2)
-        assert len(tried) == 2
-        kind.z = 0.0
-        time.sleep(0.1)
-        kind.z = 4.5
-        until(lambda: len(tried) == 3)
-        stop.set()
-        thread.join(20)
+        try:
+            until(lambda: said(caplog))
+            time.sleep(0.1)
+            kind.z = -5.0
+            start()
+            until(lambda: len(tried) == 2)  # What was missing may have come.
+            time.sleep(0.2)
+            assert len(tried) == 2
+            kind.z = 0.0
+            time.sleep(0.1)
+            kind.z = 4.5
+            until(lambda: len(tried) == 3)
+        finally:
+            stop.set()
+            thread.join(20)
     assert codes == [0]
     told = said(caplog)
     assert told[0].startswith(f"waiting for the service: {place.service}/metrics: ")
@@ -357,8 +371,11 @@ def command(place):
 
 
 def test_one_process_at_a_time(command, place, capsys):
+    late = threading.Timer(20, os.kill, [os.getpid(), signal.SIGTERM])
+    late.start()  # Without the lock it would go on for ever.
     with checkpoints.locked(place.retrained):
         assert redeploy.main(command) == 1
+    late.cancel()
     assert "service: another run is training in" in capsys.readouterr().err
 
 
