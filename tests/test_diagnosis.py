@@ -228,6 +228,22 @@ def test_flaxs_own_layers_and_an_unchanged_model(optimizer):
     jax.tree.map(np.testing.assert_array_equal, before, after)
 
 
+class Scaled(nnx.Module):
+    """A parameter that is a single number, as a learned temperature is."""
+
+    def __init__(self, rngs):
+        self.inside, self.scale = mlp(), nnx.Param(jnp.ones(()))
+
+    def __call__(self, x):
+        return self.inside(x) * self.scale[...]
+
+
+def test_a_parameter_may_be_a_single_number():
+    model = Scaled(nnx.Rngs(0))
+    found = vg.diagnose(model, cross_entropy, X, Y, optimizer=optax.adam(1e-2))
+    assert found.verdict == "healthy"
+
+
 def test_a_sharded_batch_gives_the_same_diagnosis():
     code = """
 import jax, numpy as np, optax

@@ -298,8 +298,9 @@ def _relative(update: jax.Array, weight: jax.Array) -> jax.Array:
 
 def _uniform(weight: jax.Array) -> jax.Array:
     """Whether all output units (last axis) have the same weights."""
-    several = weight.ndim > 1 and weight.shape[-1] > 1
-    return jnp.all(weight == weight[..., :1]) & several
+    if weight.ndim < 2 or weight.shape[-1] < 2:
+        return jnp.zeros((), bool)
+    return jnp.all(weight == weight[..., :1])
 
 
 # --- what the model and the batch are -------------------------------------------------------------

@@ -189,7 +189,7 @@ def _train(
     keys = jax.vmap(partial(jax.random.split, num=steps))(keys)
     carry = (weights, rest, None, None)
     if rules:
-        carry = jax.jit(jax.vmap(partial(_begin, plan)))(carry)
+        carry = _begin_all(plan, carry)
 
     def own(tree: Any) -> Any:
         return jax.tree.map(lambda values: values[0], tree) if single else tree
@@ -226,6 +226,12 @@ def _begin(plan: _Plan, carry: Any) -> Any:
     weights, rest, _, _ = carry
     watched = watch.init(plan.rules) if plan.rules else None
     return weights, rest, plan.optimizer.init(weights), watched
+
+
+@partial(jax.jit, static_argnums=0)
+def _begin_all(plan: _Plan, carry: Any) -> Any:
+    """`_begin` for all models."""
+    return jax.vmap(partial(_begin, plan))(carry)
 
 
 @partial(jax.jit, static_argnums=0)
