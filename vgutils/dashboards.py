@@ -6,8 +6,10 @@ tensorboardX is there. Gradient norms are written as log10: TensorBoard shows 4e
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import logging
 import math
 import os
 import shutil
@@ -98,7 +100,7 @@ def write(history: History, folder: str | os.PathLike[str], *, every: int = 1) -
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = _part(folder)
     try:
-        with SummaryWriter(str(part)) as writer:
+        with _infinity_is_meant(), SummaryWriter(str(part)) as writer:
             for tag, column in _scalars(history, loss):
                 for step in range(0, len(loss), every):
                     writer.add_scalar(tag, column[step], step)
@@ -108,6 +110,17 @@ def write(history: History, folder: str | os.PathLike[str], *, every: int = 1) -
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+@contextlib.contextmanager
+def _infinity_is_meant() -> Iterator[None]:
+    """Keep tensorboardX from a warning for each number that is not finite."""
+    logger = logging.getLogger("tensorboardX.x2num")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _part(path: Path) -> Path:
