@@ -189,6 +189,8 @@ def test_on_paper_nothing_is_cut_and_only_the_text_is_left(opened, page):
     assert tab.evaluate(beyond) == 0
     for hidden in ("#pst-primary-sidebar", ".bd-header-article", ".prev-next-footer"):
         assert not tab.locator(hidden).first.is_visible()
-    hints = tab.locator(".bd-article details > p").all()
+    hints = tab.locator(".bd-article details:not(.vg-numbers) > p").all()
     assert all(hint.is_visible() for hint in hints)
+    numbers = tab.locator(".vg-numbers").all()
+    assert not any(told.is_visible() for told in numbers)
     assert hints or "chapters" not in page
