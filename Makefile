@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 COLAB := .venv-colab/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book serve pdf epub slides lab test colab frameworks pipeline service profile bench seeds mutate lint format clean
+.PHONY: help setup book serve pdf epub slides pages lab test colab frameworks pipeline service profile bench seeds mutate lint format clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -28,6 +28,9 @@ epub: book  ## Bind the whole book as _build/book.epub (needs Chromium)
 
 slides: book  ## Make slides of every part in _build/slides (needs Chromium)
 	@$(RUN) tools/slides.py
+
+pages: book  ## Open every page in a browser: what it offers, costs, and has wrong (needs Chromium)
+	@$(RUN) tools/pages.py
 
 lab: .venv/.lab  ## Open the chapters in JupyterLab
 	@$(RUN) -m jupyterlab

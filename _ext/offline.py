@@ -1,11 +1,12 @@
-"""Make every page readable with no network, from a web server or straight from a folder.
+"""Make every page readable with no network, from a web server or straight from a folder, and soon.
 
-MathJax comes from `_vendor`; whatever the theme and its extensions would load from elsewhere, none
-of which the pages use, is left out.
+MathJax comes from `_vendor`; whatever the theme and its extensions would load from elsewhere, or
+load twice, none of which the pages use, is left out.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,17 @@ from sphinx.config import Config
 MATHJAX = "mathjax/es5/tex-chtml.js"
 # Thebe runs cells on a server; togglebutton is for directives that chapters do not use.
 UNUSED = ("thebe", "toggle", "://")
+# 1.5 MB that replace icons, which the theme's font draws already, by the same drawings.
+ICONS = "scripts/fontawesome.js"
+# Text set in another font first would jump when its own arrives. From a folder, browsers refuse.
+FONTS = ("source-serif-4-latin-wght-normal", "source-serif-4-latin-wght-italic")
+PRELOAD = """
+<script>
+  if (location.protocol !== "file:") for (const href of %s) document.head.append(Object.assign(
+    document.createElement("link"),
+    {rel: "preload", as: "font", type: "font/woff2", crossOrigin: "", href}));
+</script>
+"""
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -46,6 +58,19 @@ def _is_used(asset: Any) -> bool:
     return not any(mark in where for mark in UNUSED)
 
 
+def preload_fonts(
+    app: Sphinx,
+    page: str,
+    template: str,
+    context: dict[str, Any],
+    doctree: nodes.document | None,
+) -> None:
+    """Ask for the fonts of the text before the style that names them is there."""
+    if "pathto" in context:
+        fonts = [context["pathto"](f"_static/fonts/{font}.woff2", 1) for font in FONTS]
+        context["metatags"] = context.get("metatags", "") + PRELOAD % json.dumps(fonts)
+
+
 def copy_assets(app: Sphinx) -> None:
     """Put MathJax and MyST-NB's style where the pages will be.
 
@@ -63,9 +88,17 @@ def copy_assets(app: Sphinx) -> None:
             partial.rename(target)
 
 
+def drop_icons(app: Sphinx, problem: Exception | None) -> None:
+    """Empty the script, which the theme's pages name whatever they are told."""
+    if problem is None and app.builder.format == "html":
+        Path(app.outdir, "_static", ICONS).write_text("", "utf-8")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("config-inited", configure)
     app.connect("html-page-context", drop_unused, priority=900)
+    app.connect("html-page-context", preload_fonts)
     app.connect("builder-inited", copy_assets)
+    app.connect("build-finished", drop_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

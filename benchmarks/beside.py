@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ Work = Callable[..., Callable[[], None]]
 def pytorch(python: Path = PYTHON, script: Path = SCRIPT) -> Iterator[Work | None]:
     """Give `work(name, **options)`, a function that does that work in PyTorch and waits for it.
 
-    It uses as many threads as there are cores, as XLA does. None where PyTorch is not installed.
+    None where PyTorch is not installed.
 
     Raises:
         RuntimeError: From the function, where the process has stopped.
@@ -30,7 +29,7 @@ def pytorch(python: Path = PYTHON, script: Path = SCRIPT) -> Iterator[Work | Non
         yield None
         return
     process = subprocess.Popen(
-        [python, script, str(os.cpu_count())],
+        [python, script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -63,7 +64,7 @@ def step(depth: int, width: int, batch: int, hooked: bool) -> Callable[[], Any]:
     return run
 
 
-def sweep(networks: int, steps: int, batch: int) -> Callable[[], Any]:
+def sweep(networks: int, steps: int, batch: int, threads: int) -> Callable[[], Any]:
     """All steps of many small networks, one network after another: a loop, as eager code has it."""
     import torch
 
@@ -73,6 +74,7 @@ def sweep(networks: int, steps: int, batch: int) -> Callable[[], Any]:
     models = [network([16, 16, 16, 16, 16, 2])[0] for _ in range(networks)]
 
     def run() -> Any:
+        torch.set_num_threads(threads)
         losses = []
         for model in models:
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -92,10 +94,8 @@ WORKS: dict[str, Callable[..., Callable[[], Any]]] = {"step": step, "sweep": swe
 
 
 def main() -> None:
-    """Answer requests until there are no more; the first argument says how many threads to use."""
+    """Answer requests until there are no more; with as many threads as cores if none are named."""
     import torch
-
-    torch.set_num_threads(int(sys.argv[1]))
 
     @cache
     def prepared(request: str) -> Callable[[], Any]:
@@ -103,7 +103,9 @@ def main() -> None:
         return WORKS[name](**options)
 
     for request in sys.stdin:
-        prepared(request)()
+        run = prepared(request)
+        torch.set_num_threads(os.cpu_count() or 1)
+        run()
         print("done", flush=True)
 
 

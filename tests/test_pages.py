@@ -5,11 +5,10 @@ narrow. It tests `_build/html`, which `make book` writes.
 from __future__ import annotations
 
 import functools
-import http.server
 import re
 import sys
-import threading
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,12 +25,12 @@ PAGES = sorted(
     for path in BOOK.rglob("*.html")
     if "_static" not in path.parts
 )
-WORDS = [page for page in PAGES if page not in {"search.html", "genindex.html"}]
-WIDE, NARROW = 1280, 360
 
 sys.path.insert(0, str(ROOT / "tools"))
+import pages  # noqa: E402
 from toc import notebooks, repository  # noqa: E402
 
+WORDS = pages.pages(BOOK)
 NOTEBOOKS = [path.relative_to(ROOT).as_posix() for path in notebooks(ROOT)]
 CHAPTERS = [name for name in NOTEBOOKS if name.startswith("chapters/")]
 
@@ -154,117 +153,46 @@ def test_no_object_stands_where_a_result_should(page):
 # --- in a browser ---------------------------------------------------------------------------------
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture(scope="module")
 def address():
     """The book on a local web server."""
-    handler = functools.partial(Quiet, directory=BOOK)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with pages.served(BOOK) as address:
+        yield address
 
 
 @pytest.fixture
 def read(chromium):
-    """Open an address; refuse what is not local; fail on a lost request or a complaint."""
-    contexts, complaints = [], []
+    """Open an address in a tab of its own; a lost request or a complaint fails the test."""
+    faults, tabs = [], ExitStack()
 
-    def open_(url: str, *, width: int = WIDE, theme: str = "light"):
-        height = 800 if width < 600 else 900
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=theme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        home = "file:" if url.startswith("file:") else url.split("/", 3)[2]
-
-        def guard(route):
-            if home in route.request.url or route.request.url.startswith(
-                ("data:", "blob:")
-            ):
-                route.continue_()
-            else:
-                complaints.append(f"not local: {route.request.url}")
-                route.abort()
-
-        context.route("**/*", guard)
-        page.on(
-            "requestfailed", lambda request: complaints.append(f"lost: {request.url}")
-        )
-        page.on(
-            "response",
-            lambda answer: (
-                answer.status >= 400 and complaints.append(f"lost: {answer.url}")
-            ),
-        )
-        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on(
-            "console",
-            lambda message: (
-                message.type in {"error", "warning"}
-                and complaints.append(f"console: {message.text}")
-            ),
-        )
-        page.goto(url)
-        page.wait_for_load_state("networkidle")
-        if page.locator(".math").count():
-            page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
-            page.evaluate("MathJax.startup.promise")
+    def open_(url: str, theme: str = "light"):
+        size = (*pages.DESK[:2], theme)
+        page = tabs.enter_context(pages.reading(chromium, faults, size))
+        pages.go(page, url)
         return page
 
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not complaints
+    with tabs:
+        yield open_
+    assert not faults
 
 
-def formulas(page) -> tuple[int, int]:
-    """How many formulas the page has, and how many of them are typeset without an error."""
-    return tuple(
-        page.evaluate(
-            "() => [document.querySelectorAll('.math').length,"
-            " [...document.querySelectorAll('.math')].filter("
-            "m => m.querySelector('mjx-container') && !m.querySelector('mjx-merror')).length]"
-        )
-    )
-
-
-# Colours do not depend on the width, nor the layout on the theme: two of the four show all.
-@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
+@pytest.mark.parametrize("size", [pages.DESK, pages.PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("page", WORDS)
-def test_a_page_reads_without_network(read, address, page, width, theme):
-    """Nothing is asked of the network, formulas are typeset, nothing is cut off, axe is content."""
-    opened = read(f"{address}/{page}", width=width, theme=theme)
-    written, typeset = formulas(opened)
-    assert written == typeset
-    assert opened.evaluate("document.documentElement.scrollWidth") <= width
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(opened, options={"preload": False}).response["violations"]
-    serious = [
-        f"{v['id']}: {node['html'][:200]}"
-        for v in found
-        if v["impact"] in {"serious", "critical"}
-        for node in v["nodes"]
-    ]
-    assert serious == []
+def test_a_page_reads_without_network(chromium, address, page, size):
+    """Nothing is lost or cut off, nothing jumps, formulas are set, axe is content."""
+    assert pages.visit(chromium, f"{address}/{page}", size).faults == []
 
 
 @pytest.mark.parametrize("page", WORDS)
 def test_a_page_reads_from_a_folder(read, page):
     opened = read(f"file://{BOOK / page}")
-    assert len(set(formulas(opened))) == 1
+    assert len(set(pages.formulas(opened))) == 1
 
 
 def test_there_are_formulas_to_typeset(read, address):
     """The tests above would pass if no page had any."""
     chapter = read(f"{address}/{CHAPTERS[-1].removesuffix('.ipynb')}.html")
-    assert formulas(chapter)[1] > 10
+    assert pages.formulas(chapter)[1] > 10
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
