@@ -29,7 +29,7 @@ def pytorch(python: Path = PYTHON, script: Path = SCRIPT) -> Iterator[Work | Non
         yield None
         return
     process = subprocess.Popen(
-        [python, script],
+        [python, "-W", "ignore", script],  # It warns of what we mean to do.
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
