@@ -6,7 +6,6 @@ load twice, none of which the pages use, is left out.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,6 @@ MATHJAX = "mathjax/es5/tex-chtml.js"
 UNUSED = ("thebe", "toggle", "://")
 # 1.5 MB that replace icons, which the theme's font draws already, by the same drawings.
 ICONS = "scripts/fontawesome.js"
-# Text set in another font first would jump when its own arrives. From a folder, browsers refuse.
-FONTS = ("source-serif-4-latin-wght-normal", "source-serif-4-latin-wght-italic")
-PRELOAD = """
-<script>
-  if (location.protocol !== "file:") for (const href of %s) document.head.append(Object.assign(
-    document.createElement("link"),
-    {rel: "preload", as: "font", type: "font/woff2", crossOrigin: "", href}));
-</script>
-"""
 
 
 def configure(app: Sphinx, config: Config) -> None:
@@ -56,19 +46,6 @@ def drop_unused(
 def _is_used(asset: Any) -> bool:
     where = f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body')}"
     return not any(mark in where for mark in UNUSED)
-
-
-def preload_fonts(
-    app: Sphinx,
-    page: str,
-    template: str,
-    context: dict[str, Any],
-    doctree: nodes.document | None,
-) -> None:
-    """Ask for the fonts of the text before the style that names them is there."""
-    if "pathto" in context:
-        fonts = [context["pathto"](f"_static/fonts/{font}.woff2", 1) for font in FONTS]
-        context["metatags"] = context.get("metatags", "") + PRELOAD % json.dumps(fonts)
 
 
 def copy_assets(app: Sphinx) -> None:
@@ -98,7 +75,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("config-inited", configure)
     app.connect("html-page-context", drop_unused, priority=900)
-    app.connect("html-page-context", preload_fonts)
     app.connect("builder-inited", copy_assets)
     app.connect("build-finished", drop_icons)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -148,6 +148,15 @@ def test_a_drawing_has_no_numbers(shown):
     assert "<details" not in shown[0]["text/html"]
 
 
+def test_error_bars_may_have_no_label():
+    """None with Matplotlib 3.10, as on Colab; now a name that starts with an underscore."""
+    fig, ax = vg.subplots()
+    ax.errorbar([1, 2], [1, 2], [0.1, 0.1])
+    for name in (None, "_nolegend_"):
+        ax.containers[0]._label = name
+        assert sentences(fig) == ["A line: rises from 1 at 1 to 2 at 2."]
+
+
 def test_the_page_escapes_what_a_label_says(shown):
     fig, ax = vg.subplots()
     ax.plot([0, 1], label="a < b & c")

@@ -195,6 +195,16 @@ def test_there_are_formulas_to_typeset(read, address):
     assert pages.formulas(chapter)[1] > 10
 
 
+def test_words_show_even_where_formulas_cannot_be_set(chromium, address):
+    chapter = f"{address}/{CHAPTERS[-1].removesuffix('.ipynb')}.html"
+    with pages.reading(chromium, []) as page:
+        page.route("**/mathjax/**", lambda route: route.abort())
+        page.goto(chapter)
+        page.wait_for_selector("article h1", state="visible", timeout=10_000)
+        assert page.locator(".math").count() > 0
+        assert page.locator("mjx-container").count() == 0
+
+
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
 def test_figures_follow_the_theme(read, address, notebook):
     """The ink of every figure is dark on light and light on dark."""

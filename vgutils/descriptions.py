@@ -70,7 +70,7 @@ def _contents(ax: Any) -> Iterator[str]:
         across, up = line.get_transform().contains_branch_seperately(ax.transData)
         if not across or not up:  # From axhline or axvline: one number, edge to edge.
             yield _edge_to_edge(ax, line, across)
-        elif name.startswith("_"):
+        elif not name or name.startswith("_"):  # None, with Matplotlib 3.10.
             unnamed.append(line)
         else:
             yield f"{name}: {_course(ax, line)}"
