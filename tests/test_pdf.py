@@ -45,6 +45,16 @@ def test_links_within_stay_within_and_others_lead_to_the_web(printed):
     assert all(address.startswith("https://") for address in away)
 
 
+@pytest.mark.slow
+def test_the_text_is_in_the_font_of_the_book(printed):
+    fonts = [
+        font.get_object()["/BaseFont"]
+        for sheet in printed.pages
+        for font in sheet["/Resources"].get("/Font", {}).values()
+    ]
+    assert sum("SourceSerif4" in font for font in fonts) >= len(printed.pages)
+
+
 def test_there_is_nothing_to_print_without_a_book(tmp_path):
     with pytest.raises(SystemExit, match="make book"):
         pdf.main(["--book", str(tmp_path)])

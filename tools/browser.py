@@ -70,7 +70,11 @@ def opened(browser: Browser, names: Sequence[str], folder: Path) -> Iterator[Pag
 
     def answer(route: Route) -> None:
         path = folder / urlsplit(route.request.url.removeprefix(home())).path
-        if route.request.url.startswith(home()) and path.is_file():
+        if path.name == "book.css":
+            route.fulfill(
+                body=patient(path.read_text("utf-8")), content_type="text/css"
+            )
+        elif route.request.url.startswith(home()) and path.is_file():
             kind = mimetypes.guess_type(path.name)[0]
             route.fulfill(path=path, content_type=kind)
         else:
@@ -84,8 +88,14 @@ def opened(browser: Browser, names: Sequence[str], folder: Path) -> Iterator[Pag
         if page.locator(".math").count():
             page.wait_for_function("window.MathJax?.startup?.promise !== undefined")
             page.evaluate("MathJax.startup.promise")
+        page.evaluate("document.fonts.ready")
         yield page
     page.close()
+
+
+def patient(style: str) -> str:
+    """A style that waits for its fonts: what is printed has no next page for them."""
+    return style.replace("font-display: optional", "font-display: block")
 
 
 def title(page: Page) -> str:

@@ -96,7 +96,7 @@ def document(
         script: What runs at its end.
     """
     static = folder / "_static"
-    book = (static / "book.css").read_text("utf-8")
+    book = browser.patient((static / "book.css").read_text("utf-8"))
     fonts = [rule.replace("url(", "url(_static/") for rule in FONTS.findall(book)]
     colours = (static / "pygments.css").read_text("utf-8")
     rules = "\n".join(dict.fromkeys([*fonts, colours, *styles]))
