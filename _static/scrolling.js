@@ -13,9 +13,14 @@ function letKeysScroll() {
   }
 }
 
+// A link to a place leads there also where formulas above it took another height.
+function goToTarget() {
+  document.querySelector(".bd-article :target")?.scrollIntoView();
+}
+
 // The size of a formula is known once MathJax has set it.
 window.addEventListener("load", () => {
   const ready = window.MathJax?.startup?.promise ?? Promise.resolve();
-  ready.then(letKeysScroll);
+  ready.then(letKeysScroll).then(goToTarget);
 });
 window.addEventListener("resize", letKeysScroll);

@@ -322,3 +322,19 @@ def test_the_ledger_leads_to_the_claims(read, address):
     links.first.click()
     page.wait_for_url("**#claim-*")
     assert page.locator(".vg-claim:target").is_visible()
+
+
+@pytest.mark.parametrize("notebook", CHAPTERS[::4])
+def test_a_link_to_a_claim_shows_it(read, address, notebook):
+    """Below the bar at the top, though formulas above it changed their height."""
+    name = f"{notebook.removesuffix('.ipynb')}.html"
+    claims = [claim["id"] for claim in soup(name).select(".vg-claim[id]")]
+    for claim in (claims[len(claims) // 2], claims[-1]):
+        page = read(f"{address}/{name}#{claim}")
+        bar = page.locator(".bd-header-article").bounding_box()
+        page.wait_for_function(
+            "([id, bar]) => { const place = document.getElementById(id).getBoundingClientRect();"
+            " return place.top >= bar && place.bottom <= innerHeight; }",
+            arg=[claim, bar["y"] + bar["height"]],
+            timeout=5000,
+        )
