@@ -1,7 +1,7 @@
 """Repair, in the finished pages, what the theme and its extensions leave inaccessible.
 
 Each repair replaces one string by another that no longer contains it, so that repairing twice is
-repairing once; tests/test_pages.py runs axe on the result.
+repairing once; tests/book/test_pages.py runs axe on the result.
 """
 
 from __future__ import annotations

@@ -18,24 +18,6 @@ from pathlib import Path
 from execute import Execution, execute
 from toc import ROOT, notebooks
 
-# What needs the environment of the book: its builder, its pages, a browser.
-BOOK_TESTS = {
-    "test_build.py",
-    "test_epub.py",
-    "test_evidence.py",
-    "test_extensions.py",
-    "test_notebooks.py",
-    "test_pages.py",
-    "test_pdf.py",
-    "test_pipeline.py",
-    "test_project.py",
-    "test_scale.py",
-    "test_service.py",
-    "test_slides.py",
-    "test_teaching.py",
-    "test_tools.py",
-}
-
 
 def install(python: str, root: Path, folder: Path) -> None:
     """Build the wheel of vgutils and put it into the environment of `python`.
@@ -115,7 +97,9 @@ def run_tests(python: str, root: Path, folder: Path) -> int:
     Returns:
         The exit code of pytest.
     """
-    shutil.copytree(root / "tests", folder / "tests", ignore=lambda *_: BOOK_TESTS)
+    # What lies in `book` needs the environment of the book: its builder, its pages, a browser.
+    unit = shutil.ignore_patterns("book")
+    shutil.copytree(root / "tests", folder / "tests", ignore=unit)
     shutil.copy(root / "pyproject.toml", folder)
     command = [python, "-m", "pytest", "-m", "not slow", "tests"]
     return subprocess.run(command, cwd=folder).returncode
@@ -141,14 +125,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="alone-") as name:
         folder = Path(name)
         install(python, ROOT, folder)
-        problems = run_tests(python, ROOT, folder) if options.tests else 0
-        problems += run_notebooks(
+        tests = run_tests(python, ROOT, folder) if options.tests else 0
+        failures = run_notebooks(
             python, options.notebooks or notebooks(), folder, options.workers
         )
+    # The notebooks print much: what failed before them is said again.
+    if tests:
+        print("\nThe unit tests fail: see above the notebooks.", file=sys.stderr)
     print(
-        "Every notebook runs alone." if not problems else "Not everything runs alone."
+        "Not every notebook runs alone." if failures else "Every notebook runs alone."
     )
-    return bool(problems)
+    return bool(tests or failures)
 
 
 if __name__ == "__main__":

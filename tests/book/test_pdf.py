@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import pdf
 import pytest
-
-pdf = pytest.importorskip("pdf", reason="this is a tool of the book's environment")
-
-from pypdf import PdfReader  # noqa: E402
+from pypdf import PdfReader
 
 SIGMOID, LEDGER = "chapters/1_problem/sigmoid", "ledger"
 

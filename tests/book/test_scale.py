@@ -1,7 +1,7 @@
 """Many devices, and many hosts: what one device computes, up to the order of a sum.
 
-A process cannot change how many devices it has, so `python tests/test_scale.py` does the work in
-processes of its own: once in one with eight simulated devices, once in two with one each.
+A process cannot change how many devices it has, so `python tests/book/test_scale.py` does the work
+in processes of its own: once in one with eight simulated devices, once in two with one each.
 """
 
 from __future__ import annotations
@@ -20,13 +20,11 @@ import pytest
 from flax import nnx
 from jax.sharding import Mesh
 
-pytest.importorskip("grain")
-
 import vgutils as vg
 from pipeline import scale, train
 from vgutils.training import cross_entropy
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BATCH = 64
 RECIPE = train.Recipe(width=16, depth=1, batch_size=BATCH, noise=0.0)
 

@@ -7,12 +7,10 @@ import zipfile
 from posixpath import dirname, join, normpath
 from xml.etree import ElementTree
 
+import epub
 import pytest
-
-epub = pytest.importorskip("epub", reason="this is a tool of the book's environment")
-
-from bs4 import BeautifulSoup  # noqa: E402
-from conftest import ROOT  # noqa: E402
+from bs4 import BeautifulSoup
+from conftest import ROOT
 
 BOOK = ROOT / "_build" / "html"
 PAGES = ["intro", "chapters/1_problem/chain_rule", "chapters/2_depth/relu", "ledger"]

@@ -6,19 +6,16 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pages
 import pytest
-
-pytest.importorskip("bs4", reason="these are tests of the book's environment")
-
 from bs4 import BeautifulSoup
+from conftest import ROOT
+from toc import notebooks, repository
 
-ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "_build" / "html"
 PAGES = sorted(
     path.relative_to(BOOK).as_posix()
@@ -26,9 +23,6 @@ PAGES = sorted(
     if "_static" not in path.parts
 )
 
-sys.path.insert(0, str(ROOT / "tools"))
-import pages  # noqa: E402
-from toc import notebooks, repository  # noqa: E402
 
 WORDS = pages.pages(BOOK)
 NOTEBOOKS = [path.relative_to(ROOT).as_posix() for path in notebooks(ROOT)]

@@ -5,19 +5,18 @@ from __future__ import annotations
 import importlib.util
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from vgutils import frameworks, theory
 from vgutils.frameworks import Error, compare, failures, norms, read, recorded, worst
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "frameworks"))
-reference = pytest.importorskip("reference", reason="the runners are not here")
+import reference
 
 
 @pytest.fixture(scope="module")

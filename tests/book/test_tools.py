@@ -204,6 +204,16 @@ def test_a_notebook_that_changes_packages_is_a_failure(tmp_path, monkeypatch, ca
     assert "changed packages: jax==1, jax==2" in capsys.readouterr().err
 
 
+def test_unit_tests_that_fail_are_said_after_the_notebooks(monkeypatch, capsys):
+    monkeypatch.setattr(alone, "install", lambda *_: None)
+    monkeypatch.setattr(alone, "run_tests", lambda *_: 2)
+    monkeypatch.setattr(alone, "run_notebooks", lambda *_: 0)
+    assert alone.main(["--tests"]) == 1
+    said = capsys.readouterr()
+    assert "unit tests fail" in said.err
+    assert "Every notebook runs alone" in said.out
+
+
 def test_an_interpreter_that_is_not_there(capsys):
     with pytest.raises(SystemExit):
         alone.main(["--python", "no-such-python"])

@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("grain")
-
 import vgutils as vg
 from pipeline import checkpoints, ingest, scale, train
 

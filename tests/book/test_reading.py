@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 
-import pytest
-from conftest import ROOT
-
-pytest.importorskip("playwright", reason="these are tests of the book's environment")
-sys.path.insert(0, str(ROOT / "tools"))
-
 import pages
+import pytest
 
 PAGE = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>A page</title>'

@@ -6,14 +6,10 @@ import io
 import re
 
 import pytest
-
-slides = pytest.importorskip(
-    "slides", reason="this is a tool of the book's environment"
-)
-
-from bs4 import BeautifulSoup  # noqa: E402
-from conftest import ROOT  # noqa: E402
-from pypdf import PdfReader  # noqa: E402
+import slides
+from bs4 import BeautifulSoup
+from conftest import ROOT
+from pypdf import PdfReader
 
 BOOK = ROOT / "_build" / "html"
 CHAPTER = "chapters/1_problem/chain_rule"

@@ -11,11 +11,11 @@ import handout
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
+from conftest import ROOT
 from toc import notebooks
 
 from vgutils import theory
 
-ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "_build" / "html"
 SHEET = (ROOT / "cheatsheet.md").read_text("utf-8")
 TEACHING = (ROOT / "instructors.md").read_text("utf-8")

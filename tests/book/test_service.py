@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import jsonschema
 import numpy as np
 import pytest
+from conftest import ROOT
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,6 @@ from service import drift, export, models
 from service.app import create
 from service.guard import Limits
 
-ROOT = Path(__file__).resolve().parent.parent
 FEATURES = models.FEATURES
 JSON = {"content-type": "application/json"}
 SINGLE, BATCH = "/v1/predict", "/v1/predict/batch"

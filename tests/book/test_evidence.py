@@ -8,8 +8,8 @@ from pathlib import Path
 import build
 import evidence
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CLAIMS = {
     "one": [
         {"statement": "Of 7 units, 3 die"},
