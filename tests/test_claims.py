@@ -11,6 +11,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 from vgutils import claims
 from vgutils.claims import ClaimFailed, absolute, claim, relative, rounding, sampling
@@ -198,24 +199,47 @@ def test_rounding_knows_types_and_scale():
     assert not holds(1e-4, equals=0, within=tolerance)
 
 
-def test_sampling_is_z_standard_errors():
-    samples = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 60.0]])
-    expected = 2 * samples.std(axis=0, ddof=1) / math.sqrt(3)
-    np.testing.assert_allclose(sampling(samples, z=2).value, expected)
+@given(
+    st.integers(8, 200),
+    st.floats(0.5, 8),
+    st.lists(st.floats(0, 1), min_size=2, max_size=2),
+)
+def test_sampling_is_students_interval_and_what_is_added(n, z, plus):
+    samples = np.random.default_rng(n).normal(size=(n, 2))
+    expected = stats.t.isf(stats.norm.sf(z), n - 1) * stats.sem(samples)
+    got = sampling(samples, z, plus=np.array(plus), reason="eq. (1)").value
+    np.testing.assert_allclose(got, expected + plus, rtol=1e-9)
+
+
+def test_a_true_mean_is_missed_as_often_as_the_tolerance_says():
+    """At z = 2 one in 22: also of ten samples, where two standard errors miss one in 13."""
+    draws = np.random.default_rng(0).normal(size=(10, 20_000))
+    missed = np.mean(np.abs(draws.mean(0)) > sampling(draws, z=2).value)
+    expected = 2 * stats.norm.sf(2)
+    assert abs(missed - expected) < 4 * math.sqrt(expected / 20_000)
+
+
+def test_sampling_says_how_much_and_why():
+    samples = np.random.default_rng(0).normal(size=16)
+    assert (
+        sampling(samples, plus=0.1, reason="1/width").reason
+        == "chance, 1 in 16,000: 5.5 standard errors of 16, and 1/width"
+    )
+    tolerance = sampling(samples).value
     assert holds(
-        samples.mean(0),
-        equals=samples.mean(0) + 0.99 * expected,
-        within=sampling(samples, 2),
+        samples.mean(),
+        equals=samples.mean() + 0.99 * tolerance,
+        within=sampling(samples),
     )
     assert not holds(
-        samples.mean(0),
-        equals=samples.mean(0) + np.array([0, 1.01]) * expected,
-        within=sampling(samples, 2),
+        samples.mean(),
+        equals=samples.mean() + 1.01 * tolerance,
+        within=sampling(samples),
     )
 
 
 def test_sampling_without_spread_is_exact():
-    tolerance = sampling(np.ones(5))
+    tolerance = sampling(np.ones(8))
     assert holds(1.0, equals=1, within=tolerance)
     assert not holds(1.0, equals=1 + 1e-15, within=tolerance)
 
@@ -229,14 +253,26 @@ def test_sampling_without_spread_is_exact():
         (lambda: rounding(200, "bfloat16"), ValueError, "below 128"),
         (lambda: rounding(2, scale=math.nan), ValueError, "scale"),
         (lambda: rounding(2, scale=-1), ValueError, "scale"),
-        (lambda: sampling([1.0, 2.0]), ValueError, "3"),
-        (lambda: sampling(3.0), ValueError, "3"),
-        (lambda: sampling(np.zeros((5, 0))), ValueError, "3"),
-        (lambda: sampling([1.0, 2.0, math.nan]), ValueError, "finite"),
+        (lambda: sampling(range(7)), ValueError, "at least 8"),
+        (lambda: sampling(3.0), ValueError, "at least 8"),
+        (lambda: sampling(np.zeros((8, 0))), ValueError, "at least 8"),
+        (lambda: sampling([*range(7), math.nan]), ValueError, "finite"),
         (lambda: sampling(["a", "b", "c"]), TypeError, "numbers"),
-        (lambda: sampling([1.0, 2.0, 3.0], z=0), ValueError, "z must"),
-        (lambda: sampling([1.0, 2.0, 3.0], z=math.nan), ValueError, "z must"),
-        (lambda: sampling([1.0, 2.0, 3.0], z=1e9), ValueError, "z must"),
+        (lambda: sampling(range(8), z=0), ValueError, "z must"),
+        (lambda: sampling(range(8), z=math.nan), ValueError, "z must"),
+        (lambda: sampling(range(8), z=1e9), ValueError, "z must"),
+        (
+            lambda: sampling(range(8), plus="1", reason="x"),
+            TypeError,
+            "plus must be real",
+        ),
+        (lambda: sampling(range(8), plus=-1, reason="why"), ValueError, "at least 0"),
+        (lambda: sampling(range(8), plus=math.inf, reason="x"), ValueError, "finite"),
+        (lambda: sampling(range(8), plus=[1, 2], reason="x"), ValueError, "shape"),
+        (lambda: sampling(range(8), plus=1), ValueError, "go together"),
+        (lambda: sampling(range(8), reason="why"), ValueError, "go together"),
+        (lambda: sampling(range(8), plus=1, reason=" "), ValueError, "reason"),
+        (lambda: sampling(range(8), plus=1, reason=2), TypeError, "reason"),
         (lambda: relative(1.0, "eq. (1)"), ValueError, "below 1"),
         (lambda: relative(-0.1, "eq. (1)"), ValueError, "from 0"),
         (lambda: relative(0.1, " "), ValueError, "reason"),
