@@ -148,6 +148,62 @@ def test_labels_may_be_shared(shown):
     assert len(shown) == 2
 
 
+def two_panels(columns=2, **options):
+    fig, axes = subplots(1, columns, sharey=True, **options)
+    for k, ax in enumerate(axes):
+        ax.plot([1, 2, 3], [1, 2, 30 * (k + 1)])
+        ax.set(xlabel=f"steps {k}", title=f"title {k}")
+    axes[0].set_ylabel("loss")
+    return fig
+
+
+def test_panels_of_a_row_are_pictures_that_can_be_read_alone(shown):
+    show(two_panels(), alt=ALT, caption=CAPTION)
+    content = shown[0]["text/html"]
+    pictures = [
+        ElementTree.fromstring(found)
+        for found in re.findall(r"<svg.*?</svg>", content, re.S)
+    ]
+    assert len(pictures) == 2
+    assert content.count('role="img"') == content.count(f'aria-label="{ALT}"') == 1
+    assert len(set(ids(shown[0]))) == len(ids(shown[0]))
+    for k, picture in enumerate(pictures):
+        words = set(picture.itertext())
+        assert {f"steps {k}", f"title {k}", "loss", "20"} <= words
+        assert not {f"steps {1 - k}", f"title {1 - k}"} & words
+
+
+def test_what_panels_have_in_common_keeps_them_in_one_picture(shown):
+    titled, legend, stacked = two_panels(), two_panels(), subplots(2, 1)[0]
+    titled.suptitle("Both")
+    legend.legend(handles=legend.axes[0].lines, labels=["a line"])
+    twin, ax = subplots()
+    other = ax.twinx()
+    for one in (ax, other, *stacked.axes):
+        one.plot([1, 2])
+        one.set(xlabel="x", ylabel="y")
+    for fig in (titled, legend, stacked, twin):
+        show(fig, alt=ALT, caption=CAPTION)
+    assert [bundle["text/html"].count("<svg") for bundle in shown] == [1, 1, 1, 1]
+
+
+def test_a_phone_shows_panels_above_one_another(shown, open_page):
+    show(two_panels(), alt=ALT, caption=CAPTION)
+    boxes = {}
+    for width in (360, 1000):
+        pictures = open_page(shown[0], width=width).locator(".vg-figure svg")
+        boxes[width] = [pictures.nth(i).bounding_box() for i in range(2)]
+    for one, two in boxes.values():
+        assert one["height"] == pytest.approx(two["height"], rel=0.2)
+    one, two = boxes[360]
+    assert one["width"] > 300
+    assert two["y"] >= one["y"] + one["height"]
+    one, two = boxes[1000]
+    assert one["y"] == two["y"]
+    assert one["height"] == pytest.approx(two["height"], abs=1)
+    assert two["x"] >= one["x"] + one["width"] - 1
+
+
 def test_a_heavy_figure_is_refused():
     fig, ax = subplots()
     ax.scatter(*np.random.default_rng(0).normal(size=(2, 40_000)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import html
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ _STYLE = (
     ".vg-figure{margin:1.2rem 0;max-width:46rem;color:var(--vg-ink);font:16px/1.5 var(--vg-font)}"
     ".vg-figure svg{display:block;width:100%;height:auto;margin:0 auto;background:none;"
     "fill:var(--vg-ink)}"
+    ".vg-panels{display:flex;flex-wrap:wrap;justify-content:center;align-items:flex-start}"
+    ".vg-figure .vg-panels svg{width:auto;min-width:min(100%,15rem);margin:0}"
     ".vg-figure figcaption{margin:.4rem auto 0;max-width:40rem;font-size:.9rem;font-weight:400;"
     "padding:0;color:var(--vg-soft);text-align:left}"
     ".vg-figure details.vg-numbers{margin:.2rem 0 0;padding:0;border:0;background:none}"
@@ -116,7 +119,7 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]
 
     Args:
         rows: Axes above one another.
-        columns: Axes side by side; on a phone a figure is 340 px wide, so rarely more than two.
+        columns: Axes side by side. A phone shows the axes of a single row one above the other.
         **options: As for `matplotlib.figure.Figure.subplots`; `figsize` in inches.
 
     Returns:
@@ -134,6 +137,9 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]
 
 def show(fig: Any, *, alt: str, caption: str, id: str | None = None) -> None:
     """Put a figure on the page, with the words that those need who cannot see it.
+
+    Axes side by side become pictures of their own, each with all its labels: where there is no room
+    for them, on a phone, they stand one above the other.
 
     Args:
         fig: A matplotlib figure, or any of its axes. It is closed.
@@ -164,7 +170,12 @@ def show(fig: Any, *, alt: str, caption: str, id: str | None = None) -> None:
         if ax.get_legend() is not None:
             ax.get_legend().set_frame_on(False)
     name = f"fig-{slug(caption, 40)}" if id is None else text("id", id)
-    picture = to_svg(drawn, alt=alt, name=name)
+    panels = _panels(drawn)
+    picture = (
+        _side_by_side(drawn, panels, alt=alt, name=name)
+        if panels
+        else to_svg(drawn, alt=alt, name=name)
+    )
     if len(picture) > LARGEST:
         raise ValueError(
             f"the figure is {len(picture) / 1e3:.0f} KB of SVG, at most {LARGEST / 1e3:.0f}: "
@@ -191,19 +202,69 @@ def _in_numbers(fig: Any) -> str:
     return f'<details class="vg-numbers">{summary}{parts}</details>' if parts else ""
 
 
-def to_svg(fig: Any, *, alt: str, name: str) -> str:
+def _panels(fig: Any) -> list[Any]:
+    """The axes of a figure that is one row of them and nothing else; otherwise none."""
+    places = [ax.get_subplotspec() for ax in fig.axes]  # None for a colour bar.
+    if len(places) < 2 or None in places:
+        return []
+    grid = places[0].get_gridspec()
+    whole = all(place.get_gridspec() is grid for place in places)
+    one_row = (grid.nrows, grid.ncols) == (1, len(places))
+    rest = set(fig.get_children()) - {fig.patch, *fig.axes}  # A title, a common legend.
+    return fig.axes if whole and one_row and not rest else []
+
+
+def _side_by_side(fig: Any, panels: list[Any], *, alt: str, name: str) -> str:
+    """Draw each panel as a picture of its own, cut out of the one figure."""
+    from matplotlib.transforms import Bbox
+
+    for ax in panels:  # What it shares with its neighbour is not beside it on a phone.
+        ax.tick_params(labelleft=True, labelbottom=True)
+        for axis in "xy":
+            sharing = getattr(ax, f"get_shared_{axis}_axes")().get_siblings(ax)
+            labels = [getattr(one, f"get_{axis}label")() for one in (ax, *sharing)]
+            ax.set(**{f"{axis}label": next(filter(None, labels), "")})
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+    width, height = fig.get_size_inches()
+    inches = fig.dpi_scale_trans.inverted()
+    spans = [ax.get_tightbbox().transformed(inches) for ax in panels]
+    between = [(left.x1 + right.x0) / 2 for left, right in itertools.pairwise(spans)]
+    pictures = []
+    for i, (ax, cut) in enumerate(
+        zip(panels, itertools.pairwise([0, *between, width]), strict=True)
+    ):
+        for other in panels:
+            other.set_visible(other is ax)
+        part = Bbox([[cut[0], 0], [cut[1], height]])
+        pictures.append(to_svg(fig, alt=None, name=f"{name}-{i}", part=part))
+    for ax in panels:
+        ax.set_visible(True)
+    label = f'role="img" aria-label="{html.escape(alt)}"'
+    return f'<div class="vg-panels" {label}>{"".join(pictures)}</div>'
+
+
+def to_svg(fig: Any, *, alt: str | None, name: str, part: Any = None) -> str:
     """Draw a figure as inline SVG, the same bytes in every run.
 
     Args:
         fig: A matplotlib figure.
-        alt: Its description.
+        alt: Its description; None where what is around it has one.
         name: The salt of its ids, which keeps them apart from those of the page's other figures.
+        part: The part to draw, a `matplotlib.transforms.Bbox` in inches; all of it if not given.
+            Parts beside one another share their room in proportion to their widths.
     """
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        fig.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None},
+            bbox_inches=part,
+        )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.S)
@@ -215,10 +276,16 @@ def to_svg(fig: Any, *, alt: str, name: str) -> str:
     svg = _theme(re.sub(r"\d+\.\d{3,}(?=[^<>]*>)", lambda m: f"{float(m[0]):.2f}", svg))
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     assert box is not None
+    width = float(box[1])
+    label = (
+        'aria-hidden="true"'
+        if alt is None
+        else f'role="img" aria-label="{html.escape(alt)}"'
+    )
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box[0].split(chr(34))[1]}" role="img" '
-        f'aria-label="{html.escape(alt)}" stroke-linejoin="round" stroke-linecap="butt" '
-        f'style="max-width:{float(box[1]) * 1.45:.0f}px">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box[0].split(chr(34))[1]}" {label} '
+        f'stroke-linejoin="round" stroke-linecap="butt" '
+        f'style="{"" if part is None else f"flex:{width:.0f} 1 0;"}max-width:{width * 1.45:.0f}px">'
     )
     return re.sub(r"\s*\n\s*", "\n", re.sub(r"^<svg[^>]*>", head, svg))
 
